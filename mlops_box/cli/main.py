@@ -1,0 +1,127 @@
+"""``mlops-box``: one command a module, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+import click
+
+from mlops_box import __version__
+from mlops_box.errors import BoxError, ExitCode
+
+# name -> (module under mlops_box.cli, one line of help). The help stands here so that `--help` imports nothing else;
+# a test holds it equal to the command's own.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Make a project from a data file."),
+    "check": ("check", "Check a project's data against its contract and mint a snapshot."),
+    "train": ("train", "Train, evaluate, gate and register a model version."),
+    "up": ("up", "Start the scheduler, the runner and the inference server."),
+    "down": ("down", "Stop what `up` started."),
+    "status": ("status", "Show what runs, what serves and what is wrong."),
+    "predict": ("predict", "Predict rows with a model."),
+    "score": ("score", "Predict a whole file with a model."),
+    "feedback": ("feedback", "Send ground truth for earlier predictions."),
+    "monitor": ("monitor", "Compare live traffic with the reference, alert, decide."),
+    "tui": ("tui", "Open the terminal screen."),
+    "demo": ("demo", "See the whole loop in a throw-away box."),
+    "doctor": ("doctor", "Check the installation and say how to mend it."),
+    "why": ("why", "Explain an alert, a model version, a decision, a run or a prediction."),
+    "verify": ("verify", "Verify the ledger, the database and every stored object."),
+    "backup": ("backup", "Copy the whole box, consistently, while it runs."),
+    "data": ("data", "Snapshots, refusals and quarantine."),
+    "runs": ("runs", "Runs and their steps."),
+    "models": ("models", "Model versions, aliases, gates and cards."),
+    "rollback": ("rollback", "Put the previous champion back."),
+    "alerts": ("alerts", "Alerts: list, show, acknowledge."),
+    "decisions": ("decisions", "What the policy decided; accept a suggestion."),
+    "ledger": ("ledger", "The record of every act."),
+    "schema": ("schema", "Print the JSON Schema of mlops.toml."),
+    "completion": ("completion", "Print the shell completion script."),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands from :data:`COMMANDS`; each module offers one click command called ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"mlops_box.cli.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name not in COMMANDS and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            raise click.UsageError(
+                f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""), ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mlops-box")
+def command() -> None:
+    """From a data file and a training function to a model that is checked, trained, gated, served, watched,
+    retrained, rolled back and shipped. On one machine.
+
+    \b
+    Exit codes: 0 done, 1 unexpected failure, 2 bad input, 3 data refused by its contract, 4 model rejected by a gate,
+    5 busy, 6 a server does not answer, 7 stored data damaged, 8 storage full or read-only, 130 interrupted.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: maps every error to its exit code; a person never sees a traceback for bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in arguments
+    try:
+        result = command.main(args=arguments, prog_name="mlops-box", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else ExitCode.OK)
+    except BoxError as error:
+        _show(error.to_dict(), as_json=as_json)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        if as_json:
+            usage = {
+                "code": "usage",
+                "message": error.format_message(),
+                "hint": "mlops-box --help",
+                "details": {},
+            }
+            _show({"error": usage}, as_json=True)
+        else:
+            error.show()
+        sys.exit(ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)
+
+
+def _show(body: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(body, default=str))
+        return
+    error = body["error"]
+    click.echo(click.style("error: ", fg="red", bold=True) + str(error["message"]), err=True)
+    if error["hint"]:
+        click.echo(click.style("  try: ", bold=True) + str(error["hint"]), err=True)

@@ -1,0 +1,9 @@
+"""The only importer of SQLite: open, migrate, read, write in immediate transactions.
+
+Two SQLite libraries on one file in one process break its locks, hence one module. ``pysqlite3`` brings a
+SQLite without the WAL-reset corruption bug (sqlite.org/wal.html, fixed in 3.51.3); an older one is refused.
+"""
+
+from mlops_box.db.engine import Database, Row, Transaction, sqlite_version
+
+__all__ = ["Database", "Row", "Transaction", "sqlite_version"]

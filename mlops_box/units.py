@@ -1,0 +1,63 @@
+"""Durations, shares and sizes as people write and read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read ``10ms``, ``90s``, ``10m``, ``1h``, ``400d`` or ``2w``.
+
+    Raises:
+        ValueError: Another form.
+    """
+    match = _DURATION.match(text)
+    if not match:
+        raise ValueError(f"{text!r} is no duration; write for example 10ms, 90s, 10m, 1h, 7d or 2w")
+    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+
+
+def parse_share(value: str | float | int) -> float:
+    """Read ``"1%"`` or ``0.01`` as a share between 0 and 1.
+
+    Raises:
+        ValueError: Another form, or outside 0..1.
+    """
+    try:
+        share = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no share; write for example 1% or 0.01") from None
+    if not 0 <= share <= 1:
+        raise ValueError(f"{value!r} is outside 0% to 100%")
+    return share
+
+
+def format_duration(seconds: float) -> str:
+    """Short and human: ``350ms``, ``4.2s``, ``3m05s``, ``2h10m``, ``5d03h``."""
+    if seconds < 0:
+        return "-" + format_duration(-seconds)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours}h{minutes:02d}m"
+    days, hours = divmod(hours, 24)
+    return f"{days}d{hours:02d}h"
+
+
+def format_size(size_bytes: float) -> str:
+    """``532 B``, ``1.4 kB``, ``22.0 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
