@@ -1,0 +1,100 @@
+"""Arrow columns as the numbers and texts that drift is measured on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def is_categorical(kind: pa.DataType) -> bool:
+    """Texts, booleans and dictionaries are compared as categories; numbers and times by their order."""
+    return bool(
+        pa.types.is_boolean(kind)
+        or pa.types.is_dictionary(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    )
+
+
+def is_single(kind: pa.DataType) -> bool:
+    """Is it a floating type of at most 32 bits?"""
+    return bool(pa.types.is_float32(kind) or pa.types.is_float16(kind))
+
+
+def numbers(column: pa.ChunkedArray, *, single: bool) -> Floats:
+    """The values that are there, as float64; infinities stay, NaN and null are missing.
+
+    Args:
+        column: Numbers, booleans, times (as microseconds since 1970) or texts that spell numbers.
+        single: Round to float32 first, as the model sees them: 0.1 and float32(0.1) must be the same value.
+    """
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.empty(0)
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+    elif pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        return _parsed(column, single=single)
+    values = column.drop_null().cast(pa.float64(), safe=False).to_numpy()
+    values = values[~np.isnan(values)]
+    return _rounded(values) if single else values
+
+
+def texts(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value occurs, as text; missing values are left out.
+
+    Booleans become ``true`` and ``false``, whole numbers lose their decimals: 3 and 3.0 are both ``3``.
+    """
+    kind = column.type
+    if pa.types.is_null(kind):
+        return {}
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if pa.types.is_floating(column.type):
+        # A column, so that NaN counts as missing here too.
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    counted = pc.value_counts(column.drop_null())
+    found: dict[str, int] = {}
+    for value, count in zip(
+        counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True
+    ):
+        text = as_text(value)
+        if text:
+            found[text] = found.get(text, 0) + count
+    return found
+
+
+def as_text(value: Any) -> str:
+    """One category as text; the empty text is what the model reads as missing."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _parsed(column: pa.ChunkedArray, *, single: bool) -> Floats:
+    found: list[float] = []
+    for value in column.drop_null().to_pylist():
+        try:
+            found.append(float(value))
+        except (TypeError, ValueError):
+            continue
+    values = np.array(found, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    return _rounded(values) if single else values
+
+
+def _rounded(values: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32).astype(np.float64)
