@@ -243,11 +243,7 @@ def _getter(names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:
     if len(names) == 1:
         (name,) = names
         return lambda row: (row[name],)
-    return itemgetter(*names) if names else _nothing
-
-
-def _nothing(row: Row) -> tuple[Any, ...]:
-    return ()
+    return itemgetter(*names) if names else lambda *_: ()
 
 
 def _to_float32(matrix: npt.NDArray[np.float64]) -> Float32:
