@@ -1,0 +1,244 @@
+"""From records of the prediction log to Arrow tables and Parquet bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlops_box.clock import isoformat, parse_time
+from mlops_box.db import Database
+from mlops_box.models.encode import category_text
+from mlops_box.models.values import Signature
+from mlops_box.serving.records import PredictionRecord, Record, TruthRecord
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+FEATURE_PREFIX = "feature:"
+PREDICTION_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("at", TIMESTAMP),
+        ("event_time", TIMESTAMP),
+        ("number", pa.int32()),
+        ("variant", pa.string()),
+        ("latency_ms", pa.float32()),
+        ("outcome", pa.string()),
+        ("prediction", pa.float64()),
+        ("label", pa.string()),
+        ("probability", pa.list_(pa.float32())),
+    ]
+)
+# ``order`` keeps the order of arrival inside a segment, for corrections within one microsecond.
+TRUTH_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("truth", pa.string()),
+        ("truth_number", pa.float64()),
+        ("at", TIMESTAMP),
+        ("order", pa.int64()),
+    ]
+)
+_CHUNK_ROWS = 8192
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class SealedPart:
+    """The records of one kind and model of one segment, as an object."""
+
+    model: str
+    kind: str
+    digest: str
+    rows: int
+    time_min: str
+    time_max: str
+
+    @staticmethod
+    def of(model: str, kind: str, digest: str, table: pa.Table) -> SealedPart:
+        column = table["event_time" if kind == "prediction" else "at"]
+        span = pc.min_max(column).as_py()
+        return SealedPart(model, kind, digest, table.num_rows, isoformat(span["min"]), isoformat(span["max"]))
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "model": self.model, "kind": self.kind, "digest": self.digest, "rows": self.rows,
+            "time_min": self.time_min, "time_max": self.time_max,
+        }  # fmt: skip
+
+
+class Signatures:
+    """Signatures of model versions, read once each; an unknown version has none."""
+
+    def __init__(self, db: Database):
+        self._db = db
+        self._known: dict[tuple[str, int], Signature | None] = {}
+
+    def get(self, model: str, number: int) -> Signature | None:
+        key = (model, number)
+        if key not in self._known:
+            row = self._db.one("SELECT signature FROM versions WHERE model = ? AND number = ?", key)
+            self._known[key] = Signature.from_json(row["signature"]) if row else None
+        return self._known[key]
+
+
+@dataclass
+class _Builder:
+    """Columns of one (model, kind), gathered in chunks so that Python objects never hold a whole segment."""
+
+    base: pa.Schema
+    fields: dict[str, pa.DataType] = field(default_factory=dict)
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    rows: int = 0
+    total: int = 0
+    chunks: list[pa.Table] = field(default_factory=list)
+
+    def add(self, row: dict[str, Any], types: dict[str, pa.DataType]) -> None:
+        if any(self.fields.get(name, type_) != type_ for name, type_ in types.items()):
+            self.flush()
+        self.fields.update(types)
+        for name, value in row.items():
+            column = self.columns.get(name)
+            if column is None:
+                column = self.columns[name] = []
+            if len(column) < self.rows:
+                column.extend([None] * (self.rows - len(column)))
+            column.append(value)
+        self.rows += 1
+        self.total += 1
+        if self.rows >= _CHUNK_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows == 0:
+            return
+        schema = pa.schema([*self.base, *self.fields.items()])
+        arrays = []
+        for item in schema:
+            values = self.columns.get(item.name, [])
+            values.extend([None] * (self.rows - len(values)))
+            arrays.append(pa.array(values, item.type))
+        self.chunks.append(pa.table(arrays, schema=schema))
+        self.columns, self.rows = {}, 0
+
+    def table(self) -> pa.Table:
+        self.flush()
+        return concat(self.chunks, self.base)
+
+
+def concat(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Below each other; a column that only some have is null elsewhere, one of two types becomes text."""
+    types: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for item in table.schema:
+            types.setdefault(item.name, set()).add(item.type)
+    mixed = {name for name, found in types.items() if len(found) > 1}
+    for name in mixed:
+        tables = [_as_text(table, name) if name in table.column_names else table for table in tables]
+    return pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
+
+
+def _as_text(table: pa.Table, name: str) -> pa.Table:
+    column = table[name]
+    if not pa.types.is_string(column.type):
+        texts = [_category(value) for value in column.to_pylist()]
+        table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
+    return table
+
+
+def tables_of(records: Iterable[Record], signatures: Signatures) -> dict[Key, pa.Table]:
+    """Tables by (model, kind), kind being ``prediction`` or ``truth``, in the order of writing."""
+    builders: dict[Key, _Builder] = {}
+    for record in records:
+        if isinstance(record, PredictionRecord):
+            builder = builders.setdefault((record.model, "prediction"), _Builder(PREDICTION_SCHEMA))
+            _add_predictions(builder, record, signatures.get(record.model, record.number))
+        else:
+            builder = builders.setdefault((record.model, "truth"), _Builder(TRUTH_SCHEMA))
+            _add_truths(builder, record)
+    return {key: builder.table() for key, builder in builders.items() if builder.total}
+
+
+def part_bytes(table: pa.Table) -> bytes:
+    """Parquet; the same table gives the same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Signature | None) -> None:
+    at = _from_us(record.at_us)
+    features = _feature_columns(signature)
+    types = {FEATURE_PREFIX + name: type_ for name, (type_, _) in features.items()}
+    for index, (id_, row) in enumerate(zip(record.ids, record.rows, strict=True)):
+        values: dict[str, Any] = {
+            "id": id_,
+            "at": at,
+            "event_time": _event_time(row, record.time_column) or at,
+            "number": record.number,
+            "variant": record.variant,
+            "latency_ms": record.latency_ms,
+            "outcome": record.outcome,
+            "prediction": record.predictions[index] if record.predictions is not None else None,
+            "label": record.labels[index] if record.labels is not None else None,
+            "probability": record.probabilities[index] if record.probabilities is not None else None,
+        }
+        for name, (_, convert) in features.items():
+            values[FEATURE_PREFIX + name] = convert(row.get(name))
+        builder.add(values, types)
+
+
+def _add_truths(builder: _Builder, record: TruthRecord) -> None:
+    at = _from_us(record.at_us)
+    for truth in record.truths:
+        row = {
+            "id": truth.id,
+            "truth": truth.text,
+            "truth_number": truth.number,
+            "at": at,
+            "order": builder.total,
+        }
+        builder.add(row, {})
+
+
+def _feature_columns(
+    signature: Signature | None,
+) -> dict[str, tuple[pa.DataType, Callable[[Any], Any]]]:
+    if signature is None:
+        return {}
+    return {
+        feature.name: (pa.float64(), _number) if feature.kind == "numeric" else (pa.string(), _category)
+        for feature in signature.features
+    }
+
+
+def _number(value: Any) -> float | None:
+    """As the model saw it: booleans are 0 and 1, what is no number is missing."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _category(value: Any) -> str | None:
+    return None if value is None else category_text(value)
+
+
+def _event_time(row: dict[str, Any], column: str | None) -> datetime | None:
+    value = row.get(column) if column else None
+    try:
+        return parse_time(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _from_us(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
