@@ -15,6 +15,7 @@ from typing import Any
 from mlops_box.canonical import canonical_json, sha256_hex
 from mlops_box.clock import Clock, isoformat, parse_time
 from mlops_box.db import Database, Row, Transaction
+from mlops_box.errors import IntegrityError, NotFoundError
 
 GENESIS = "0" * 64
 
@@ -78,6 +79,20 @@ class Ledger:
         rows = self._db.read(f"SELECT * FROM ledger {where} ORDER BY seq DESC LIMIT ?", [*parameters, limit])
         return [_entry(row) for row in rows]
 
+    def get(self, seq: int) -> Entry:
+        """One entry by its number.
+
+        Raises:
+            NotFoundError: The ledger has no such entry.
+        """
+        row = self._db.one("SELECT * FROM ledger WHERE seq = ?", (seq,))
+        if row is None:
+            count, _ = self.head()
+            raise NotFoundError(
+                f"the ledger has no entry {seq}; it has {count}", hint="mlops-box ledger list"
+            )
+        return _entry(row)
+
     def head(self) -> tuple[int, str]:
         """(number of entries, hash of the newest)."""
         row = self._db.one("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
@@ -106,7 +121,14 @@ def _hash(prev: str, row: Row) -> str:
 
 
 def _entry(row: Row) -> Entry:
+    try:
+        at, facts = parse_time(row["at"]), json.loads(row["facts"])
+    except ValueError as error:
+        raise IntegrityError(
+            f"entry {row['seq']} of the ledger cannot be read: it was altered",
+            hint="run mlops-box verify, and restore from a backup",
+        ) from error
     return Entry(
-        seq=row["seq"], at=parse_time(row["at"]), actor=row["actor"], act=row["act"],
-        subject=row["subject"], facts=json.loads(row["facts"]), prev=row["prev"], hash=row["hash"],
+        seq=row["seq"], at=at, actor=row["actor"], act=row["act"],
+        subject=row["subject"], facts=facts, prev=row["prev"], hash=row["hash"],
     )  # fmt: skip

@@ -7,18 +7,18 @@ laptop, a SIGSTOP) can no longer write, because its row is not ``running`` any m
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from mlops_box.canonical import canonical_json
 from mlops_box.clock import Clock, isoformat, parse_time
-from mlops_box.db import Database, Row
+from mlops_box.db import Database, Row, Transaction
 from mlops_box.errors import BusyError, NotFoundError
 from mlops_box.ids import new_id
 from mlops_box.ledger import Ledger
@@ -29,36 +29,41 @@ RunKind = Literal["check", "train", "score", "monitor", "housekeeping"]
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, told apart from a later one with the same pid."""
+    """A process, told apart from a later one with the same pid: ``pid_started`` is in seconds since the boot."""
 
     pid: int
     pid_started: float
     boot_id: str
 
     def is_alive(self) -> bool:
-        if self.boot_id != boot_id():
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            return (
-                abs(process.create_time() - self.pid_started) < 0.05
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
-        except psutil.Error:
-            return False
+        return self.boot_id == boot_id() and _started(self.pid) == self.pid_started
 
 
 def boot_id() -> str:
     """Differs after each start of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return str(int(psutil.boot_time()))
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def this_process() -> Owner:
     pid = os.getpid()
-    return Owner(pid, psutil.Process(pid).create_time(), boot_id())
+    started = _started(pid)
+    assert started is not None
+    return Owner(pid, started, boot_id())
+
+
+def _started(pid: int) -> float | None:
+    """Seconds from the machine's start to the process's, ``None`` when it is gone or a zombie.
+
+    Not psutil's ``create_time``: that is wall time, which a step of the clock moves, and a living run would look dead.
+    """
+    try:
+        # The name in parentheses may hold blanks and parentheses itself; proc(5) counts the fields behind it from 3.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -177,9 +182,27 @@ class RunStore:
                 tx, f"{row['kind']}.{state}", f"run:{run_id}", {"result": result, "error": error}
             )
 
+    def assert_running(self, tx: Transaction, run_id: str) -> None:
+        """The fence: call it first in every transaction that publishes a run's result.
+
+        Raises:
+            BusyError: The run was closed by somebody else meanwhile (its owner was taken for dead).
+            NotFoundError: There is no such run.
+        """
+        row = tx.one("SELECT state FROM runs WHERE id = ?", (run_id,))
+        if row is None:
+            raise NotFoundError(f"no run {run_id}")
+        if row["state"] != "running":
+            raise BusyError(f"run {run_id} was closed as {row['state']} meanwhile", hint="start it again")
+
     def begin_step(self, run_id: str, name: str) -> int:
-        """Start a step; returns its number in the run."""
+        """Start a step; returns its number in the run.
+
+        Raises:
+            BusyError: The run was closed meanwhile.
+        """
         with self._db.write() as tx:
+            self.assert_running(tx, run_id)
             seq: int = tx.read("SELECT COUNT(*) AS n FROM run_steps WHERE run_id = ?", (run_id,))[0]["n"] + 1
             now = isoformat(self._clock.now())
             tx.insert(
@@ -193,7 +216,8 @@ class RunStore:
     ) -> None:
         with self._db.write() as tx:
             tx.execute(
-                "UPDATE run_steps SET state = ?, ended_at = ?, detail = ? WHERE run_id = ? AND seq = ?",
+                "UPDATE run_steps SET state = ?, ended_at = ?, detail = ? "
+                "WHERE run_id = ? AND seq = ? AND state = 'running'",
                 (state, isoformat(self._clock.now()), detail, run_id, seq),
             )
 
@@ -213,7 +237,9 @@ class RunStore:
         for row in self._db.read(
             "SELECT name, step, value FROM run_points WHERE run_id = ? ORDER BY name, step", (run_id,)
         ):
-            found.setdefault(row["name"], []).append((row["step"], row["value"]))
+            found.setdefault(row["name"], []).append(
+                (row["step"], math.nan if row["value"] is None else row["value"])
+            )
         return found
 
     def steps(self, run_id: str) -> list[Step]:
@@ -252,7 +278,10 @@ class RunStore:
         """Close as ``crashed`` every running run whose owner is gone; returns them."""
         closed = []
         for run in self.list(state="running", limit=10_000):
-            if not run.owner.is_alive():
+            if run.owner.is_alive():
+                continue
+            # It may have ended by itself, or been closed by another process, since it was listed.
+            with contextlib.suppress(BusyError):
                 self.end(
                     run.id, "crashed", error="its process is gone (killed, crashed, or the machine restarted)"
                 )

@@ -18,15 +18,20 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.match(text)
     if not match:
         raise ValueError(f"{text!r} is no duration; write for example 10ms, 90s, 10m, 1h, 7d or 2w")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than any calendar") from None
 
 
-def parse_share(value: str | float | int) -> float:
+def parse_share(value: object) -> float:
     """Read ``"1%"`` or ``0.01`` as a share between 0 and 1.
 
     Raises:
         ValueError: Another form, or outside 0..1.
     """
+    if isinstance(value, bool) or not isinstance(value, str | float | int):
+        raise ValueError(f"{value!r} is no share; write for example 1% or 0.01")
     try:
         share = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
     except ValueError:
@@ -40,9 +45,9 @@ def format_duration(seconds: float) -> str:
     """Short and human: ``350ms``, ``4.2s``, ``3m05s``, ``2h10m``, ``5d03h``."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f}ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -57,7 +62,7 @@ def format_duration(seconds: float) -> str:
 def format_size(size_bytes: float) -> str:
     """``532 B``, ``1.4 kB``, ``22.0 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
+        if size_bytes < (1000 if unit == "B" else 999.95):
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:.1f} TB"

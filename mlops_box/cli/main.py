@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import os
 import sys
 from typing import Any
 
 import click
 
 from mlops_box import __version__
-from mlops_box.errors import BoxError, ExitCode
+from mlops_box.errors import BoxError, ExitCode, StorageError
 
 # name -> (module under mlops_box.cli, one line of help). The help stands here so that `--help` imports nothing else;
 # a test holds it equal to the command's own.
@@ -35,12 +37,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "Runs and their steps."),
     "models": ("models", "Model versions, aliases, gates and cards."),
     "rollback": ("rollback", "Put the previous champion back."),
+    "edge": ("edge", "Signed bundles that carry a model to a device."),
     "alerts": ("alerts", "Alerts: list, show, acknowledge."),
     "decisions": ("decisions", "What the policy decided; accept a suggestion."),
     "ledger": ("ledger", "The record of every act."),
     "schema": ("schema", "Print the JSON Schema of mlops.toml."),
     "completion": ("completion", "Print the shell completion script."),
 }
+
+
+_STORAGE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class LazyGroup(click.Group):
@@ -113,8 +119,15 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()
+        # Whoever read us has what it wanted (`| head`); Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.OK)
+    except OSError as error:
+        if error.errno not in _STORAGE_ERRNOS:
+            raise
+        problem = StorageError(f"{error.filename or 'the disk'}: {error.strerror}", hint="free some space")
+        _show(problem.to_dict(), as_json=as_json)
+        sys.exit(problem.exit_code)
 
 
 def _show(body: dict[str, Any], *, as_json: bool) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,23 @@ import sqlite_utils
 
 from mlops_box.clock import Clock, SystemClock
 from mlops_box.db.migrate import migrate
-from mlops_box.errors import BoxError, IntegrityError, StorageError
+from mlops_box.errors import BoxError, BusyError, IntegrityError, StorageError
 
 Row = dict[str, Any]
 
 MINIMUM_SQLITE = (3, 51, 3)
 BUSY_TIMEOUT_MS = 10_000
+
+_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_TAKEN = {"SQLITE_BUSY", "SQLITE_LOCKED"}
+_STORAGE = {
+    "SQLITE_FULL",
+    "SQLITE_READONLY",
+    "SQLITE_IOERR",
+    "SQLITE_CANTOPEN",
+    "SQLITE_PERM",
+    "SQLITE_NOLFS",
+}
 
 
 def sqlite_version() -> tuple[int, ...]:
@@ -48,6 +62,21 @@ class Transaction:
         self._connection.table(table).insert(row, ignore=ignore, replace=replace)
 
 
+class _Handle:
+    """One thread's connection; closed when the thread that owns it is gone."""
+
+    def __init__(self, raw: Any):
+        self.connection = sqlite_utils.Database(raw)
+        self.pid = os.getpid()
+        weakref.finalize(self, _close_in, self.pid, raw)
+
+
+def _close_in(pid: int, raw: Any) -> None:
+    # A forked child must not touch a connection of its parent, not even to close it.
+    if os.getpid() == pid:
+        raw.close()
+
+
 class Database:
     """box.db. Connections are per thread; every write goes through :meth:`write`.
 
@@ -70,19 +99,23 @@ class Database:
         self.path = path
         self.read_only = read_only
         self._local = threading.local()
-        self._opened: list[Any] = []
+        self._handles: weakref.WeakSet[_Handle] = weakref.WeakSet()
+        self._inherited: list[_Handle] = []
         self._lock = threading.Lock()
         with _translated(path):
+            if not read_only:
+                _make_private(path)
             connection = self._connection()
             if not read_only:
-                connection.conn.execute("PRAGMA journal_mode=WAL")
-                path.chmod(0o600)
+                _use_wal(connection.conn)
             migrate(connection.conn, path=path, clock=clock or SystemClock(), read_only=read_only)
 
     def _connection(self) -> sqlite_utils.Database:
-        existing = getattr(self._local, "connection", None)
-        if existing is not None:
-            return existing  # type: ignore[no-any-return]
+        handle: _Handle | None = getattr(self._local, "handle", None)
+        if handle is not None and handle.pid == os.getpid():
+            return handle.connection
+        if handle is not None:
+            self._inherited.append(handle)
         mode = "ro" if self.read_only else "rwc"
         # Percent-encoding keeps '?' and '#' in a path from being read as part of the URI.
         location = f"{self.path.absolute().as_uri()}?mode={mode}"
@@ -94,11 +127,11 @@ class Database:
         raw.execute("PRAGMA foreign_keys=ON")
         raw.execute("PRAGMA trusted_schema=OFF")
         raw.execute(f"PRAGMA journal_size_limit={64 * 1024 * 1024}")
-        connection = sqlite_utils.Database(raw)
-        self._local.connection = connection
+        handle = _Handle(raw)
+        self._local.handle = handle
         with self._lock:
-            self._opened.append(raw)
-        return connection
+            self._handles.add(handle)
+        return handle.connection
 
     def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
         """All rows of one query, as dicts."""
@@ -112,17 +145,19 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
-        """A write transaction; keep it short. Nested use in one thread joins the outer transaction.
+        """A write transaction; keep it short. Nested use in one thread becomes a part of the outer transaction, which
+        is undone by itself when its block fails.
 
         ``BEGIN IMMEDIATE`` takes the write lock before anything is read: a deferred transaction that reads
         and then writes fails at once when another process wrote in between.
         """
-        connection = self._connection()
-        raw = connection.conn
-        if raw.in_transaction:
-            yield Transaction(connection)
-            return
         with _translated(self.path):
+            connection = self._connection()
+            raw = connection.conn
+            if raw.in_transaction:
+                with connection.atomic():
+                    yield Transaction(connection)
+                return
             raw.execute("BEGIN IMMEDIATE")
             try:
                 yield Transaction(connection)
@@ -144,15 +179,18 @@ class Database:
 
     def backup(self, target: Path) -> None:
         """A consistent copy while others read and write (SQLite's online backup)."""
-        with _translated(target), contextlib.closing(sqlite.connect(str(target))) as copy:
-            self._connection().conn.backup(copy)
+        with _translated(target):
+            _make_private(target)
+            with contextlib.closing(sqlite.connect(str(target))) as copy:
+                copy.execute("PRAGMA synchronous=FULL")
+                self._connection().conn.backup(copy)
 
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for raw in self._opened:
-                raw.close()
-            self._opened.clear()
+            for handle in list(self._handles):
+                _close_in(handle.pid, handle.connection.conn)
+            self._handles.clear()
         self._local = threading.local()
 
 
@@ -170,13 +208,52 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except BoxError:
         raise
-    except sqlite.DatabaseError as error:
-        text = str(error)
-        if "malformed" in text or "not a database" in text:
-            raise IntegrityError(f"{path} is damaged: {text}", hint="restore it from a backup") from error
-        if isinstance(error, sqlite.OperationalError):
-            hint = "free some space" if "full" in text else "see that the folder exists and may be written to"
-            if "locked" in text:
-                hint = "another process has held the database for over ten seconds; try again"
-            raise StorageError(f"{path}: {text}", hint=hint) from error
-        raise
+    except sqlite.Error as error:
+        problem = _explained(error, path)
+        if problem is None:
+            raise
+        raise problem from error
+
+
+def _explained(error: Any, path: Path) -> BoxError | None:
+    """Our error for a failure of disk, lock or file; ``None`` for a mistake of ours (wrong SQL, broken constraint)."""
+    name = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
+    if name in _DAMAGED:
+        return IntegrityError(f"{path} is damaged: {error}", hint="restore it from a backup")
+    if name in _TAKEN:
+        return BusyError(
+            f"{path} has been held by another process for over {BUSY_TIMEOUT_MS // 1000} seconds",
+            hint="try again; mlops-box status shows what runs",
+        )
+    if name in _STORAGE:
+        hint = (
+            "free some space" if name == "SQLITE_FULL" else "see that the folder exists and may be written to"
+        )
+        return StorageError(f"{path}: {error}", hint=hint)
+    return None
+
+
+def _make_private(path: Path) -> None:
+    """Make the file before SQLite does: its journal files take over the mode."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StorageError(
+            f"{path}: {error.strerror or error}", hint="see that the folder exists and may be written to"
+        ) from error
+
+
+def _use_wal(raw: Any) -> None:
+    """Switch to write-ahead logging. SQLite does not wait for a lock here, so that two first starts need our patience."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            if raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                raw.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite.OperationalError as error:
+            if error.sqlite_errorname not in _TAKEN or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

@@ -71,4 +71,6 @@ def _statements(script: str) -> list[str]:
         if sqlite.complete_statement(pending):
             statements.append(pending)
             pending = ""
+    if any(line.strip() and not line.lstrip().startswith("--") for line in pending.splitlines()):
+        raise ValueError(f"the script ends inside a statement: {pending.strip()[:60]}")
     return statements

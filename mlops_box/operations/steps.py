@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from mlops_box.box import Box
-from mlops_box.errors import BoxError, GateError, RefusedError
+from mlops_box.errors import BoxError, BusyError, GateError, RefusedError
 from mlops_box.progress import Progress, SilentProgress
 from mlops_box.runs import Run, RunKind, RunState
 
@@ -89,12 +89,17 @@ def recorded_run(
     try:
         yield run, RecordedSteps(box, run.id, steps or DirectSteps(), progress or SilentProgress())
     except BaseException as error:
-        if box.runs.get(run.id).state == "running":
-            message = error.message if isinstance(error, BoxError) else f"{type(error).__name__}: {error}"
-            box.runs.end(run.id, _state_for(error), error=message)
+        message = error.message if isinstance(error, BoxError) else f"{type(error).__name__}: {error}"
+        # A full disk or a fence must not hide what went wrong first; a run left open is closed at the next start.
+        with contextlib.suppress(BoxError):
+            if box.runs.get(run.id).state == "running":
+                box.runs.end(run.id, _state_for(error), error=message)
         raise
-    if box.runs.get(run.id).state == "running":
+    state = box.runs.get(run.id).state
+    if state == "running":
         box.runs.end(run.id, "completed")
+    elif state == "crashed":
+        raise BusyError(f"run {run.id} was closed as crashed meanwhile", hint="start it again")
 
 
 def _state_for(error: BaseException) -> RunState:
@@ -102,6 +107,7 @@ def _state_for(error: BaseException) -> RunState:
         return "refused"
     if isinstance(error, GateError):
         return "rejected"
-    if isinstance(error, KeyboardInterrupt | SystemExit):
+    # Interrupts of all kinds: Ctrl-C, SystemExit, an orchestrator's signal for termination.
+    if not isinstance(error, Exception):
         return "cancelled"
     return "failed"
