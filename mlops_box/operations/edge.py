@@ -75,7 +75,7 @@ def export_bundle(box: Box, ref: str, *, target: Path) -> BundleReport:
     private = signing_key(box.home.keys)
     data = pack(manifest, files, private)
     _write_whole(target, data)
-    box.ledger.record("edge.export", f"model:{version.ref}", {"files": len(files), "size_bytes": len(data)})
+    box.ledger.record("edge.export", f"version:{version.ref}", {"files": len(files), "size_bytes": len(data)})
     return BundleReport(target, manifest, len(data), key_id(public_key(private)))
 
 
