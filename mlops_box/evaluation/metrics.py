@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlops_box.models.encode import category_text
 from mlops_box.project import Task
 
 METRICS: dict[Task, tuple[str, ...]] = {
@@ -69,20 +70,14 @@ def compute_metrics(
     return _multiclass(index, label, probability)
 
 
-def class_text(value: Any) -> str:
-    """One text for one class, however it is typed: 3, 3.0 and '3' are the same; booleans are 'true' and 'false'."""
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
 def class_index(values: np.ndarray[Any, Any], classes: Sequence[str | int | bool]) -> np.ndarray[Any, Any]:
-    """int64 [n]: the place of each value in ``classes``; -1 for a class the model never saw."""
-    places = {class_text(value): place for place, value in enumerate(classes)}
+    """int64 [n]: the place of each value in ``classes``; -1 for a class the model never saw.
+
+    Values are compared by their one spelling: 3, 3.0 and '3' are the same class.
+    """
+    places = {category_text(value): place for place, value in enumerate(classes)}
     return np.fromiter(
-        (places.get(class_text(value), -1) for value in values.tolist()), dtype=np.int64, count=len(values)
+        (places.get(category_text(value), -1) for value in values.tolist()), dtype=np.int64, count=len(values)
     )
 
 
