@@ -8,6 +8,7 @@ swapping an entry breaks the chain from there on. Cutting off the newest entries
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,7 +37,7 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         return {
             "seq": self.seq, "at": isoformat(self.at), "actor": self.actor, "act": self.act,
-            "subject": self.subject, "facts": self.facts, "hash": self.hash,
+            "subject": self.subject, "facts": self.facts, "prev": self.prev, "hash": self.hash,
         }  # fmt: skip
 
 
@@ -78,6 +79,12 @@ class Ledger:
         where, parameters = ("WHERE subject = ?", [subject]) if subject else ("", [])
         rows = self._db.read(f"SELECT * FROM ledger {where} ORDER BY seq DESC LIMIT ?", [*parameters, limit])
         return [_entry(row) for row in rows]
+
+    def walk(self, *, since: int = 1) -> Iterator[Entry]:
+        """All entries from number ``since`` on, oldest first."""
+        while rows := self._db.read("SELECT * FROM ledger WHERE seq >= ? ORDER BY seq LIMIT 1000", (since,)):
+            yield from (_entry(row) for row in rows)
+            since = rows[-1]["seq"] + 1
 
     def get(self, seq: int) -> Entry:
         """One entry by its number.

@@ -5,5 +5,6 @@ SQLite without the WAL-reset corruption bug (sqlite.org/wal.html, fixed in 3.51.
 """
 
 from mlops_box.db.engine import Database, Row, Transaction, sqlite_version
+from mlops_box.db.foreign import read_table
 
-__all__ = ["Database", "Row", "Transaction", "sqlite_version"]
+__all__ = ["Database", "Row", "Transaction", "read_table", "sqlite_version"]
