@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -117,7 +117,7 @@ def _short(name: str) -> str:
 
 
 @contextmanager
-def _figure(width_in: float, height_in: float) -> Iterator[tuple[Any, Any]]:
+def _figure(width_in: float, height_in: float) -> Iterator[tuple[Any, Callable[[str], str]]]:
     """(axes, a function from title to SVG text); without pyplot, so that no global figure and no screen is needed."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -1,0 +1,107 @@
+"""How well an exported model does on the held-out rows: overall, on slices, and beside the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_box.canonical import canonical_json
+from mlops_box.evaluation.compare import Comparison
+from mlops_box.evaluation.importance import Importance
+from mlops_box.evaluation.metrics import DEFAULT_METRIC, compute_metrics
+from mlops_box.evaluation.slices import Slice, slice_by
+from mlops_box.models.encode import Tensors, encode_table
+from mlops_box.models.runtime import OnnxModel, Output
+from mlops_box.models.values import Signature
+from mlops_box.project import Gates, Task
+
+MAX_SHOWN_SLICES = 4
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The held-out rows as the exported model sees and answers them.
+
+    Attributes:
+        table: The rows.
+        truth: [n]; their targets.
+        tensors: The rows, encoded.
+        output: The model's answers.
+    """
+
+    table: pa.Table
+    truth: npt.NDArray[Any]
+    tensors: Tensors
+    output: Output
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is kept of an evaluation, as ``evaluation.json`` of the version."""
+
+    task: Task
+    rows_train: int
+    rows_test: int
+    metrics: dict[str, float]
+    slices: tuple[Slice, ...]
+    comparison: Comparison | None
+    importance: tuple[Importance, ...] = ()
+
+    def to_json(self) -> str:
+        return canonical_json({"format": 1, **asdict(self)})
+
+
+def answer(model: OnnxModel, test: pa.Table) -> Answers:
+    """Run the exported model, the one that will serve, over the held-out rows."""
+    signature = model.signature
+    tensors = encode_table(test, signature)
+    return Answers(test, truth_of(test, signature), tensors, model.predict(tensors))
+
+
+def truth_of(table: pa.Table, signature: Signature) -> npt.NDArray[Any]:
+    """[n]; the target column: float64 for regression, values as they are otherwise."""
+    column = table.column(signature.target)
+    if signature.task == "regression":
+        numbers: npt.NDArray[Any] = pc.cast(column, pa.float64(), safe=False).to_numpy()
+        return numbers
+    return np.array(column.to_pylist(), dtype=object)
+
+
+def measure(
+    answers: Answers, signature: Signature, *, by: Sequence[str]
+) -> tuple[dict[str, float], tuple[Slice, ...]]:
+    """(metrics of all held-out rows, metrics of the slices by each of these columns)."""
+    metrics = compute_metrics(
+        signature.task, truth=answers.truth, output=answers.output, classes=signature.classes
+    )
+    slices: list[Slice] = []
+    for column in by:
+        slices += slice_by(
+            answers.table,
+            column,
+            signature.task,
+            truth=answers.truth,
+            output=answers.output,
+            classes=signature.classes,
+        )
+    return metrics, tuple(slices)
+
+
+def slice_columns(gates: Gates, signature: Signature) -> tuple[str, ...]:
+    """The columns of the slice gates; then, to look at, categorical features up to four columns in all."""
+    declared = dict.fromkeys(gate.by for gate in gates.slice)
+    shown = [name for name in signature.categorical if name not in declared]
+    return (*declared, *shown[: max(MAX_SHOWN_SLICES - len(declared), 0)])
+
+
+def leading_metric(gates: Gates, task: Task) -> str:
+    """The metric that this project cares about most: the champion gate's, else the first gate's, else the task's."""
+    if gates.champion:
+        return gates.champion.metric
+    return next(iter(gates.metrics), DEFAULT_METRIC[task])
