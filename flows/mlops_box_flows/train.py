@@ -1,0 +1,51 @@
+"""The train flow: contract, snapshot, training, gates, version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from mlops_box.box import Box
+from mlops_box_flows.caller import current_caller
+from mlops_box_flows.conduct import Outcome, conduct, flow_run_id
+from mlops_box_flows.steps import PrefectSteps
+
+
+@flow(name="train", flow_run_name="train-{project}", persist_result=False, validate_parameters=True)
+async def train(
+    project: str,
+    folder: str,
+    home: str,
+    trigger: str = "schedule",
+    idempotency_key: str | None = None,
+    snapshot_id: str | None = None,
+) -> Any:
+    """Train, evaluate, gate and register a version of a project's model.
+
+    Args:
+        project: The project's name.
+        folder: The folder of its ``mlops.toml``.
+        home: The box's home.
+        trigger: Who asked: schedule, manual, or the policy's reason.
+        idempotency_key: At most one run of this key ever starts.
+        snapshot_id: Train on this snapshot instead of reading the source again.
+    """
+
+    def operation(box: Box) -> Outcome:
+        from mlops_box.operations import train as operations
+        from mlops_box.project import load_project
+
+        return operations.train(
+            box,
+            load_project(Path(folder)),
+            steps=PrefectSteps(),
+            progress=current_caller().progress,
+            trigger=trigger,
+            idempotency_key=idempotency_key,
+            flow_run_id=flow_run_id(),
+            snapshot_id=snapshot_id,
+        )
+
+    return await conduct("train", project, home, operation, lane="train")
