@@ -87,7 +87,7 @@ def unknown_metric(name: str, task: Task) -> str | None:
 
     if name in METRICS[task]:
         return None
-    near = difflib.get_close_matches(name, METRICS[task], n=1)
+    near = difflib.get_close_matches(name, METRICS[task], n=1, cutoff=0.5)
     known = f"the metrics of a {task} model are {', '.join(METRICS[task])}"
     return f"did you mean {near[0]!r}? {known}" if near else known
 
