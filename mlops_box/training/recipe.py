@@ -64,7 +64,9 @@ class TorchRecipe:
             "module must be a torch module or a function of (inputs, outputs)": not callable(self.module),
             f"loss {self.loss!r} is not one of {', '.join(LOSSES)}": isinstance(self.loss, str)
             and self.loss not in LOSSES,
-            f"optimiser {self.optimiser!r} is not one of {', '.join(OPTIMISERS)}": isinstance(self.optimiser, str)
+            f"optimiser {self.optimiser!r} is not one of {', '.join(OPTIMISERS)}": isinstance(
+                self.optimiser, str
+            )
             and self.optimiser not in OPTIMISERS,
             "learning_rate must be above 0": not self.learning_rate > 0,
             "epochs must be 1 or more": self.epochs < 1,
