@@ -16,7 +16,7 @@ from mlops_box.clock import Clock, isoformat
 from mlops_box.db import Database, Transaction
 from mlops_box.errors import IntegrityError, NotFoundError, StorageError
 
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _CHUNK_BYTES = 1 << 20
 TEMPORARY = ".tmp-"
 

@@ -7,17 +7,19 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from mlops_box.ids import NAME_PATTERN
-from mlops_box.units import parse_duration, parse_share
+from mlops_box.units import DURATION_PATTERN, parse_duration, parse_share
 
 Task = Literal["regression", "binary", "multiclass"]
 ColumnType = Literal["boolean", "bigint", "double", "varchar", "timestamp", "date"]
@@ -25,20 +27,44 @@ ColumnType = Literal["boolean", "bigint", "double", "varchar", "timestamp", "dat
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
+def _read_duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        # A bare number hides its unit: 400 what?
+        raise ValueError(f"{value!r} is no duration; write for example 10ms, 90s, 10m, 1h, 7d or 2w")
+    return parse_duration(value)
+
+
 def _seconds_text(value: timedelta) -> str:
-    return f"{value.total_seconds():.3f}".rstrip("0").rstrip(".") + "s"
+    return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta():
+        raise ValueError("it must be longer than nothing")
+    return value
 
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value),
+    BeforeValidator(_read_duration),
     PlainSerializer(_seconds_text, return_type=str),
-    Field(json_schema_extra={"type": "string", "format": "", "examples": ["10ms", "10m", "1h", "7d"]}),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["10ms", "10m", "1h", "7d"]}),
 ]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Share = Annotated[
     float,
     BeforeValidator(parse_share),
-    Field(json_schema_extra={"anyOf": [{"type": "number"}, {"type": "string"}], "examples": ["1%", 0.01]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": r"^[0-9.]+%?$"},
+            ],
+            "examples": ["1%", 0.01],
+        }
+    ),
 ]
 Scalar = str | int | float | bool
 
@@ -85,7 +111,13 @@ class RowBand(Declared):
     """How many rows a batch must have."""
 
     min: int = Field(1, ge=0)
-    max: int | None = None
+    max: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _band_is_possible(self) -> RowBand:
+        if self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
 
 
 BATCH_KEYS = ("rows", "freshness", "quarantine", "null_rate_change", "new_categories", "columns")
@@ -114,9 +146,14 @@ class Contract(Declared):
     def _gather_columns(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        columns = dict(value.get("columns") or {})
+        given = value.get("columns", {})
+        if not isinstance(given, dict) or {"type"} <= given.keys() and isinstance(given["type"], str):
+            raise ValueError("a column named 'columns' goes under [data.contract.columns]")
+        columns = dict(given)
         rest: dict[str, Any] = {}
         for key, item in value.items():
+            if key == "columns":
+                continue
             if key in BATCH_KEYS:
                 rest[key] = item
             else:
@@ -230,6 +267,8 @@ class MetricGate(Declared):
     def _bounded(self) -> MetricGate:
         if self.min is None and self.max is None:
             raise ValueError("say min or max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}: nothing could pass")
         return self
 
 
@@ -265,7 +304,10 @@ class Gates(Declared):
         if not isinstance(value, dict):
             return value
         own = {key: item for key, item in value.items() if key in ("metrics", "champion", "slice")}
-        metrics = dict(own.get("metrics") or {})
+        given = own.get("metrics", {})
+        if not isinstance(given, dict):
+            raise ValueError("metrics must be a table: [gates.metrics]")
+        metrics = dict(given)
         metrics |= {key: item for key, item in value.items() if key not in own}
         return {**own, "metrics": metrics}
 
@@ -275,14 +317,14 @@ class Rollout(Declared):
 
     shadow: Duration | None = None
     canary: list[Annotated[int, Field(gt=0, lt=100)]] = Field(default_factory=list)
-    step: Duration = timedelta(minutes=10)
+    step: PositiveDuration = timedelta(minutes=10)
 
 
 class Serve(Declared):
     """How the model is served."""
 
     rollout: Rollout = Field(default_factory=Rollout)
-    latency: Duration | None = Field(
+    latency: PositiveDuration | None = Field(
         None, description="Bounds the size of a batch so that a request takes about this long."
     )
     max_rows: int = Field(1024, ge=1, le=100_000, description="Rows one request may carry.")
@@ -295,7 +337,7 @@ class Serve(Declared):
 class Monitor(Declared):
     """How live traffic is watched."""
 
-    window: Duration = timedelta(hours=1)
+    window: PositiveDuration = timedelta(hours=1)
     ground_truth_delay: Duration = timedelta(days=1)
     min_rows: int = Field(200, ge=10, description="A window with fewer rows says 'cannot tell'.")
     effect: float = Field(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlops_box.canonical import digest_of
 from mlops_box.errors import ProjectError
-from mlops_box.project.declaration import Contract, Gates, Project
+from mlops_box.project.declaration import BATCH_KEYS, Contract, Gates, Project
 
 PROJECT_FILE = "mlops.toml"
 _TABLE = re.compile(r"^\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(?:#.*)?$")
@@ -95,13 +95,19 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of ``mlops.toml``, for editors; made from the model that validates it."""
     schema = Project.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
+    definitions["Gates"]["properties"]["slice"]["anyOf"] = [
+        {"$ref": "#/$defs/SliceGate"},
+        {"type": "array", "items": {"$ref": "#/$defs/SliceGate"}},
+    ]
+    for key in ("type", "items"):
+        definitions["Gates"]["properties"]["slice"].pop(key, None)
     # In the file, columns and metrics stand beside the fixed keys of their table.
     for name, field, value in (("Contract", "columns", "ColumnRule"), ("Gates", "metrics", "MetricGate")):
         definitions[name]["additionalProperties"] = {"$ref": f"#/$defs/{value}"}
         definitions[name]["properties"].get(field, {}).setdefault(
             "description", "For names that are also fixed keys."
         )
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mlops.toml", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "mlops.toml"}
 
 
 def _explain(problem: Any, raw: dict[str, Any], text: str, file: str) -> dict[str, str]:
@@ -118,10 +124,10 @@ def _explain(problem: Any, raw: dict[str, Any], text: str, file: str) -> dict[st
         )
         return {"message": f"{where}: unknown key {dotted!r}", "hint": hint}
     if problem["type"] == "missing":
-        return {
-            "message": f"{where}: {dotted!r} is missing",
-            "hint": f"add {path[-1]} to [{'.'.join(path[:-1]) or 'the file'}]",
-        }
+        hint = f"add {path[-1]} to [{'.'.join(path[:-1])}]" if path[:-1] else f"add a table [{path[-1]}]"
+        return {"message": f"{where}: {dotted!r} is missing", "hint": hint}
+    if problem["type"] in ("model_type", "dict_type"):
+        return _no_table(path, where, dotted)
     reason = problem["msg"].removeprefix("Value error, ")
     value = problem.get("input")
     shown = "" if isinstance(value, dict | list) else f" (it is {json.dumps(value, default=str)})"
@@ -131,17 +137,33 @@ def _explain(problem: Any, raw: dict[str, Any], text: str, file: str) -> dict[st
     }
 
 
+def _no_table(path: list[str], where: str, dotted: str) -> dict[str, str]:
+    """A plain value where a table belongs: under [data.contract] and [gates] mostly a misspelt fixed key."""
+    fixed = {("data", "contract"): BATCH_KEYS, ("gates",): ("champion", "slice")}.get(tuple(path[:-1]), ())
+    near = difflib.get_close_matches(path[-1], fixed, n=1)
+    if near:
+        return {"message": f"{where}: unknown key {dotted!r}", "hint": f"did you mean {near[0]!r}?"}
+    form = {
+        ("data", "contract"): f'a column\'s rule is a table: {path[-1]} = {{ type = "double", min = 0 }}',
+        ("gates",): f"a metric's bounds are a table: {path[-1]} = {{ max = 70 }}",
+    }.get(tuple(path[:-1]), f"write [{dotted}] on a line of its own and the keys below it")
+    return {"message": f"{where}: {dotted} must be a table", "hint": form}
+
+
 def _path_in_file(path: list[str], raw: dict[str, Any]) -> list[str]:
     """Drop the parts that validation added: gathered tables and names of union members."""
     found: list[str] = []
     value: Any = raw
     for index, part in enumerate(path):
-        if (
-            isinstance(value, dict)
-            and part not in value
-            and (part in ("columns", "metrics") or index < len(path) - 1)
-        ):
-            continue
+        if isinstance(value, dict):
+            following = path[index + 1] if index + 1 < len(path) else None
+            inner = value.get(part)
+            # Written beside the fixed keys of its table, and gathered from there.
+            gathered = (
+                part in ("columns", "metrics") and following in value and following not in (inner or {})
+            )
+            if gathered or (part not in value and (part in ("columns", "metrics") or following is not None)):
+                continue
         found.append(part)
         value = value.get(part) if isinstance(value, dict) else None
     return found

@@ -46,13 +46,15 @@ def db(tmp_path: Path):
 def test_the_safe_settings_are_in_force(db: Database, tmp_path: Path) -> None:
     assert sqlite_version() >= (3, 51, 3)
     values = {name: db.read(f"PRAGMA {name}")[0] for name in ("journal_mode", "synchronous", "foreign_keys")}
-    assert [list(value.values())[0] for value in values.values()] == ["wal", 2, 1]
+    assert [next(iter(value.values())) for value in values.values()] == ["wal", 2, 1]
     assert db.read("PRAGMA trusted_schema")[0]["trusted_schema"] == 0
     assert db.check() == []
     assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("box.db*")} == {0o600}
 
 
-def test_an_sqlite_that_can_corrupt_the_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_sqlite_that_can_corrupt_the_database_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "sqlite_version", lambda: (3, 40, 1))
     with pytest.raises(IntegrityError, match="can corrupt"):
         Database(tmp_path / "box.db")
@@ -131,7 +133,9 @@ def test_threads_write_at_once_without_losing_a_row(db: Database) -> None:
 def test_processes_that_read_and_then_write_never_fail_with_busy(tmp_path: Path) -> None:
     path = tmp_path / "box.db"
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(path), name, "60"], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), name, "60"], stderr=subprocess.PIPE, text=True
+        )
         for name in ("one", "two", "three")
     ]
     errors = [writer.communicate(timeout=120)[1] for writer in writers]
@@ -204,7 +208,9 @@ def test_an_older_database_is_brought_forward_and_keeps_its_rows(
     assert migrated.read("SELECT name FROM migrations ORDER BY number DESC LIMIT 1") == [{"name": "more"}]
 
 
-def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_that_fails_leaves_the_old_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = migrate.migrations()
     Database(tmp_path / "box.db").close()
     broken = "CREATE TABLE half (a INTEGER) STRICT;\nALTER TABLE nowhere ADD COLUMN b TEXT;\n"
@@ -341,7 +347,9 @@ def test_the_copy_of_a_database_in_use_is_whole(db: Database, tmp_path: Path) ->
 def test_eight_first_starts_at_once_all_find_a_ready_database(tmp_path: Path) -> None:
     script = "import sys; from pathlib import Path; from mlops_box.box import Box; Box.open(Path(sys.argv[1])).close()"
     starts = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "home")], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "home")], stderr=subprocess.PIPE, text=True
+        )
         for _ in range(8)
     ]
     errors = [start.communicate(timeout=120)[1] for start in starts]

@@ -72,7 +72,24 @@ def test_ids_sort_by_time_and_never_repeat() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "A", "-x", ".x", "..", "a/b", "a b", "a\n", "a" * 65, "ä", "a;b", "a%2e", "$(x)", "{{7*7}}", "../a", "a\x00"],
+    [
+        "",
+        "A",
+        "-x",
+        ".x",
+        "..",
+        "a/b",
+        "a b",
+        "a\n",
+        "a" * 65,
+        "ä",
+        "a;b",
+        "a%2e",
+        "$(x)",
+        "{{7*7}}",
+        "../a",
+        "a\x00",
+    ],
 )
 def test_a_name_that_could_reach_a_path_or_a_shell_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is not allowed"):
@@ -89,7 +106,8 @@ def test_a_bare_model_name_means_its_champion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("10ms", 0.01), ("90s", 90), ("1.5m", 90), ("1h", 3600), ("7d", 604800), (" 2 w ", 1209600)]
+    ("text", "seconds"),
+    [("10ms", 0.01), ("90s", 90), ("1.5m", 90), ("1h", 3600), ("7d", 604800), (" 2 w ", 1209600)],
 )
 def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
@@ -122,7 +140,10 @@ def test_one_value_has_one_byte_form() -> None:
 
     assert canonical_json({"b": 1, "a": (1.5, math.nan, -math.inf)}) == '{"a":[1.5,null,null],"b":1}'
     assert canonical_json({3, 1, 2}) == "[1,2,3]"
-    assert canonical_json([np.int64(3), np.float32(0.5), np.bool_(True), np.array([1, 2])]) == "[3,0.5,true,[1,2]]"
+    assert (
+        canonical_json([np.int64(3), np.float32(0.5), np.bool_(True), np.array([1, 2])])
+        == "[3,0.5,true,[1,2]]"
+    )
     assert canonical_json([Path("a/b"), datetime(2026, 1, 1, tzinfo=UTC), ExitCode.GATE]) == (
         '["a/b","2026-01-01 00:00:00+00:00",4]'
     )
