@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 
 class Progress(Protocol):
-    """Told what is being done; one step at a time."""
+    """Told what is being done; steps may lie within steps."""
 
     def begin(self, step: str, *, total: int | None = None) -> None:
         """A step starts; ``total`` is its amount of work, ``None`` when unknown."""
@@ -41,7 +41,8 @@ class TerminalProgress:
 
     def __init__(self) -> None:
         self._bars: Any = None
-        self._task: Any = None
+        # A step may have steps of its own: the innermost is the one that advances.
+        self._tasks: list[Any] = []
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -81,13 +82,12 @@ class TerminalProgress:
         if self._bars is None:
             sys.stderr.write(f"… {step}\n")
             return
-        self._task = self._bars.add_task(step, total=total, note="")
+        self._tasks.append(self._bars.add_task(step, total=total, note=""))
 
     def advance(self, amount: int = 1, *, note: str = "") -> None:
-        if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, advance=amount, note=note)
+        if self._bars is not None and self._tasks:
+            self._bars.update(self._tasks[-1], advance=amount, note=note)
 
     def end(self) -> None:
-        if self._bars is not None and self._task is not None:
-            self._bars.remove_task(self._task)
-            self._task = None
+        if self._bars is not None and self._tasks:
+            self._bars.remove_task(self._tasks.pop())

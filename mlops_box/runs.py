@@ -274,6 +274,11 @@ class RunStore:
             )
         return _run(rows[0])
 
+    def by_key(self, idempotency_key: str) -> Run | None:
+        """The run that was started under a key, whatever became of it."""
+        row = self._db.one("SELECT * FROM runs WHERE idempotency_key = ?", (idempotency_key,))
+        return _run(row) if row else None
+
     def close_dead(self) -> list[Run]:
         """Close as ``crashed`` every running run whose owner is gone; returns them."""
         closed = []
