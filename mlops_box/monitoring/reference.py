@@ -23,6 +23,7 @@ FORMAT = 1
 PREDICTION = "(prediction)"  # no feature of a project can have this name and a window's table too
 _BINS = 100
 _MAX_VALUES = 1000
+_MIN_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,9 @@ def numeric_reference(name: str, values: Floats, rows: int, *, single: bool) -> 
 def categorical_reference(name: str, counted: dict[str, int], rows: int) -> CategoricalReference:
     """Keep the counts of the most frequent values of a column of ``rows`` rows."""
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    kept, rest = ordered[:_MAX_VALUES], ordered[_MAX_VALUES:]
+    # Of too many values only frequent ones are listed: the counts of the rest are mostly luck.
+    most = len(ordered) if len(ordered) <= _MAX_VALUES else _frequent(ordered)
+    kept, rest = ordered[:most], ordered[most:]
     return CategoricalReference(
         name,
         tuple(value for value, _ in kept),
@@ -190,6 +193,10 @@ def categorical_reference(name: str, counted: dict[str, int], rows: int) -> Cate
         rows - sum(counted.values()),
         not rest,
     )
+
+
+def _frequent(ordered: list[tuple[str, int]]) -> int:
+    return sum(1 for _, count in ordered[:_MAX_VALUES] if count >= _MIN_LISTED)
 
 
 def count_between(values: Floats, edges: Floats) -> tuple[int, ...]:

@@ -1,0 +1,250 @@
+"""What the monitor found: frozen, three-valued, with the numbers and limits that led to it.
+
+*Cannot tell* is never *fine*: too few rows, nothing to compare, no ground truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from mlops_box.clock import isoformat, parse_time
+
+DriftOutcome = Literal["drift", "fine", "cannot_tell"]
+QualityOutcome = Literal["loss", "fine", "cannot_tell"]
+DataOutcome = Literal["bad", "fine", "cannot_tell"]
+TestName = Literal["ks", "chi2", "missing"]
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One test of one column.
+
+    Attributes:
+        test: ``ks`` and ``chi2`` compare the values, ``missing`` the share of rows without one.
+        p: Probability of so much difference without drift; ``p_adjusted`` is corrected for the number of tests.
+        effect: KS distance, Cramér's V, or difference of the shares; what ``effect_limit`` is compared with.
+    """
+
+    __test__ = False  # not a pytest class, whatever its name says
+
+    test: TestName
+    outcome: DriftOutcome
+    p: float | None
+    p_adjusted: float | None
+    effect: float | None
+    effect_limit: float
+    message: str
+
+
+@dataclass(frozen=True)
+class FeatureFinding:
+    """One column of a window against the reference.
+
+    Attributes:
+        outcome: ``drift`` if any test says so; ``fine`` if none does and at least one could be made.
+        outside: Share of values outside the reference's range; ``None`` for categories.
+        new: Share of values the reference never had; ``None`` for numbers and where it does not know all its values.
+        new_examples: A few of those.
+        psi, js, wasserstein: Effect sizes to look at; no verdict rests on them.
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    outcome: DriftOutcome
+    tests: tuple[TestResult, ...]
+    rows: int
+    missing_reference: float
+    missing: float
+    psi: float | None = None
+    js: float | None = None
+    wasserstein: float | None = None
+    outside: float | None = None
+    new: float | None = None
+    new_examples: tuple[str, ...] = ()
+
+    def drifted(self, *tests: TestName) -> bool:
+        """Did one of these tests find drift?"""
+        return any(result.outcome == "drift" and result.test in tests for result in self.tests)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A window against its reference.
+
+    Attributes:
+        calibrated: Are the limits learnt from how much past windows differ? If not, a window that is merely of another
+            hour or season may count as drift.
+        reason: The verdict in one sentence.
+    """
+
+    outcome: DriftOutcome
+    rows: int
+    rows_reference: int
+    min_rows: int
+    fdr: float
+    effect: float
+    calibrated: bool
+    reason: str
+    features: tuple[FeatureFinding, ...] = ()
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """Columns whose values drifted, strongest first."""
+        found = [feature for feature in self.features if feature.drifted("ks", "chi2")]
+        return tuple(feature.name for feature in sorted(found, key=lambda item: -_effect(item, "ks", "chi2")))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Columns whose share of missing values changed, strongest first."""
+        found = [feature for feature in self.features if feature.drifted("missing")]
+        return tuple(feature.name for feature in sorted(found, key=lambda item: -_effect(item, "missing")))
+
+    def feature(self, name: str) -> FeatureFinding:
+        """Raises ``KeyError`` where the reference has no such column."""
+        for item in self.features:
+            if item.name == name:
+                return item
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"drifted": list(self.drifted), "missing": list(self.missing)}
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> Finding:
+        fields = {key: value for key, value in raw.items() if key not in ("drifted", "missing")}
+        features = tuple(
+            FeatureFinding(
+                **(
+                    item
+                    | {
+                        "tests": tuple(TestResult(**test) for test in item["tests"]),
+                        "new_examples": tuple(item["new_examples"]),
+                    }
+                )
+            )
+            for item in raw["features"]
+        )
+        return Finding(**(fields | {"features": features}))
+
+
+@dataclass(frozen=True)
+class QualityFinding:
+    """The metric on rows whose ground truth arrived, against the held-out rows of the version.
+
+    Attributes:
+        loss: Relative: 0.25 says the metric is a quarter worse than on the held-out rows; negative is better.
+        loss_low, loss_high: A 95 % interval of it (bootstrap over rows).
+        coverage: Share of the window's predictions that have ground truth.
+        limit: The declared loss that alarms.
+        metrics: All metrics of the task on those rows.
+    """
+
+    outcome: QualityOutcome
+    metric: str
+    realised: float | None
+    held_out: float | None
+    loss: float | None
+    loss_low: float | None
+    loss_high: float | None
+    limit: float
+    rows: int
+    rows_with_truth: int
+    min_rows: int
+    reason: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def coverage(self) -> float:
+        return self.rows_with_truth / self.rows if self.rows else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"coverage": self.coverage}
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> QualityFinding:
+        return QualityFinding(**{key: value for key, value in raw.items() if key != "coverage"})
+
+
+@dataclass(frozen=True)
+class DataFinding:
+    """Is the live data itself whole? ``missing`` names columns whose share of missing values changed.
+
+    ``refused`` counts batches or rows the contract refused at the serving doors in the window, ``not_finite`` rows for
+    which the model answered no finite number.
+    """
+
+    outcome: DataOutcome
+    rows: int
+    not_finite: int
+    refused: int
+    missing: tuple[str, ...]
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> DataFinding:
+        return DataFinding(**(raw | {"missing": tuple(raw["missing"])}))
+
+
+@dataclass(frozen=True)
+class Window:
+    """One monitored span of event time of one model version; ``starts_at`` belongs to it, ``ends_at`` does not.
+
+    Attributes:
+        summary: Where its counts and profile lie, latencies, what the options were.
+    """
+
+    model: str
+    number: int
+    starts_at: datetime
+    ends_at: datetime
+    rows: int
+    rows_with_truth: int
+    drift: Finding
+    quality: QualityFinding | None
+    data: DataFinding
+    summary: dict[str, Any]
+    profile_digest: str | None
+    computed_at: datetime
+
+    @property
+    def ref(self) -> str:
+        return f"{self.model}@{self.number}"
+
+    @property
+    def key(self) -> str:
+        """Names the window among those of all versions."""
+        return f"{self.ref}:{isoformat(self.starts_at)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model, "number": self.number,
+            "starts_at": isoformat(self.starts_at), "ends_at": isoformat(self.ends_at),
+            "rows": self.rows, "rows_with_truth": self.rows_with_truth,
+            "drift": self.drift.to_dict(),
+            "quality": self.quality.to_dict() if self.quality else None,
+            "data": self.data.to_dict(),
+            "summary": self.summary, "profile_digest": self.profile_digest,
+            "computed_at": isoformat(self.computed_at),
+        }  # fmt: skip
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> Window:
+        return Window(
+            model=raw["model"], number=raw["number"],
+            starts_at=parse_time(raw["starts_at"]), ends_at=parse_time(raw["ends_at"]),
+            rows=raw["rows"], rows_with_truth=raw["rows_with_truth"],
+            drift=Finding.from_dict(raw["drift"]),
+            quality=QualityFinding.from_dict(raw["quality"]) if raw["quality"] else None,
+            data=DataFinding.from_dict(raw["data"]),
+            summary=raw["summary"], profile_digest=raw["profile_digest"],
+            computed_at=parse_time(raw["computed_at"]),
+        )  # fmt: skip
+
+
+def _effect(feature: FeatureFinding, *tests: TestName) -> float:
+    return max((result.effect or 0.0 for result in feature.tests if result.test in tests), default=0.0)
