@@ -158,6 +158,7 @@ CREATE TABLE sealed (
   rows INTEGER NOT NULL,
   time_min TEXT NOT NULL,
   time_max TEXT NOT NULL,
+  monitored_at TEXT, -- when its rows were last taken into windows; NULL: not yet
   PRIMARY KEY (segment_id, model, kind)
 ) STRICT;
 CREATE INDEX sealed_model ON sealed (model, kind, time_max);
