@@ -51,6 +51,12 @@ def this_process() -> Owner:
     return Owner(pid, started, boot_id())
 
 
+def process_owner(pid: int) -> Owner | None:
+    """A living process of this machine as an owner; ``None`` when it is gone."""
+    started = _started(pid)
+    return Owner(pid, started, boot_id()) if started is not None else None
+
+
 def _started(pid: int) -> float | None:
     """Seconds from the machine's start to the process's, ``None`` when it is gone or a zombie.
 
