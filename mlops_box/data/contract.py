@@ -112,8 +112,8 @@ def compile_contract(
         ProjectError: A rule does not fit its column's type.
     """
     check_contract(contract)
-    needed = {column: "in the contract" for column in contract.columns}
-    needed |= {column: "part of the key" for column in key}
+    needed = dict.fromkeys(contract.columns, "in the contract")
+    needed |= dict.fromkeys(key, "part of the key")
     needed |= ({time: "the time column"} if time else {}) | required
     for column, role in needed.items():
         if column not in relation.columns:
@@ -227,7 +227,8 @@ class _Compiler:
         # Without a key several rows may share a time: the other columns make the order independent of the delivery.
         rest = [] if key else [column for column in self._places if column not in first]
         return (
-            " ORDER BY " + ", ".join(f"{self._value(column)} NULLS FIRST" for column in [*first, *rest])
+            " ORDER BY "
+            + ", ".join(f"{self._value(column)} NULLS FIRST" for column in [*first, *rest])
             + ", mlops_box_row"
         )
 

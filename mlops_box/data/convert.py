@@ -95,7 +95,9 @@ def _from_typed(column: str, base: str, want: ColumnType) -> str | None:
         numeric = base in INTEGERS or base in FLOATS or base.startswith("DECIMAL")
         return f"CAST({column} AS DOUBLE)" if numeric else None
     if want == "varchar":
-        return f"CAST({column} AS VARCHAR)" if base in ("VARCHAR", "UUID") or base.startswith("ENUM") else None
+        return (
+            f"CAST({column} AS VARCHAR)" if base in ("VARCHAR", "UUID") or base.startswith("ENUM") else None
+        )
     if want == "timestamp":
         if base in TIMESTAMPS or base == "DATE":
             return _within(f"CAST({column} AS TIMESTAMP)")
@@ -128,9 +130,7 @@ def _from_json(column: str, want: ColumnType) -> Converted:
         )
     elif want == "double":
         missing += f" OR ({kind} = 'DOUBLE' AND isnan({double}))"
-        value = (
-            f"CASE WHEN {number} OR ({kind} = 'DOUBLE' AND NOT isnan({double})) THEN {double} END"
-        )
+        value = f"CASE WHEN {number} OR ({kind} = 'DOUBLE' AND NOT isnan({double})) THEN {double} END"
     elif want == "varchar":
         value = f"CASE WHEN {kind} = 'VARCHAR' THEN {text} END"
     elif want == "timestamp":

@@ -57,7 +57,9 @@ def open_csv(
 
     with translated(what=f"{paths[0].name} cannot be read as CSV"):
         unknown = [column for column in columns if column not in declared]
-        inferred = _infer(connection, scan(dict.fromkeys(columns, "VARCHAR"), "ignore_errors = true"), unknown, tolerance)
+        inferred = _infer(
+            connection, scan(dict.fromkeys(columns, "VARCHAR"), "ignore_errors = true"), unknown, tolerance
+        )
         types = {column: _READ_AS[declared[column]] if column in declared else inferred[column] for column in columns}  # fmt: skip
         reading = scan(types, "store_rejects = true")
         if not typed:
@@ -68,7 +70,9 @@ def open_csv(
 
 def _typed(connection: Any, reading: str, types: dict[str, str], declared: dict[str, ColumnType]) -> Relation:
     """A table: a query may scan ``source`` more than once, and each scan of the file would reject anew."""
-    connection.execute(f"CREATE TABLE loaded AS SELECT row_number() OVER () AS mlops_box_row, * FROM ({reading})")
+    connection.execute(
+        f"CREATE TABLE loaded AS SELECT row_number() OVER () AS mlops_box_row, * FROM ({reading})"
+    )
     values, bad = {}, {}
     for column, have in types.items():
         converted = convert(name(column), have, declared[column]) if column in declared else None

@@ -64,12 +64,14 @@ def open_json(
 def _relation(
     connection: Any, found: dict[str, str], declared: dict[str, ColumnType], *, typed: bool
 ) -> Relation:
-    fields = "{" + ", ".join(f"{json.dumps(column)}: \"JSON\"" for column in found) + "}"
+    fields = "{" + ", ".join(f'{json.dumps(column)}: "JSON"' for column in found) + "}"
     connection.execute(
         "CREATE VIEW parsed AS SELECT file, line, ok, "
         f"CASE WHEN ok THEN json_transform(doc, {literal(fields)}) END AS s FROM documents"
     )
-    inferred = _infer_times(connection, {column: kind for column, kind in found.items() if column not in declared})
+    inferred = _infer_times(
+        connection, {column: kind for column, kind in found.items() if column not in declared}
+    )
     values: dict[str, str] = {}
     fixed: dict[str, tuple[str, ColumnType]] = {}
     for column in found:
@@ -107,7 +109,9 @@ def _relation(
 
 
 def _columns(connection: Any, path: Path) -> dict[str, str]:
-    structure = connection.execute("SELECT json_group_structure(CAST(doc AS JSON)) FROM documents WHERE ok").fetchone()[0]
+    structure = connection.execute(
+        "SELECT json_group_structure(CAST(doc AS JSON)) FROM documents WHERE ok"
+    ).fetchone()[0]
     found = json.loads(structure) if structure else {}
     if not isinstance(found, dict) or not found:
         raise SourceError(

@@ -130,7 +130,9 @@ def open_source(
 
     typed = query is not None
     if located.format == "csv":
-        relation = csv_source.open_csv(connection, located.paths, declared=declared, typed=typed, tolerance=tolerance)
+        relation = csv_source.open_csv(
+            connection, located.paths, declared=declared, typed=typed, tolerance=tolerance
+        )
     elif located.format == "parquet":
         relation = parquet_source.open_parquet(connection, located.paths)
     else:
@@ -171,7 +173,8 @@ def _queried(connection: Any, relation: Relation, query: str) -> Relation:
         statements = connection.extract_statements(query)
         if len(statements) != 1 or statements[0].type.name != "SELECT":
             raise SourceError(
-                "the query under [data] must be one SELECT", hint='for example: query = "select * from source"'
+                "the query under [data] must be one SELECT",
+                hint='for example: query = "select * from source"',
             )
         text = query.strip().rstrip(";")
         # The line end keeps a comment at the end of the query from swallowing the bracket.

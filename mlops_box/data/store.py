@@ -57,7 +57,9 @@ class SnapshotStore:
         )
         if len(rows) != 1 or not id_or_prefix:
             raise NotFoundError(
-                f"no snapshot {id_or_prefix!r}" if not rows else f"several snapshots begin with {id_or_prefix!r}",
+                f"no snapshot {id_or_prefix!r}"
+                if not rows
+                else f"several snapshots begin with {id_or_prefix!r}",
                 hint="mlops-box data list",
             )
         return _snapshot(rows[0])
@@ -92,7 +94,8 @@ class SnapshotStore:
         for column in columns or ():
             if column not in known:
                 raise NotFoundError(
-                    f"snapshot {snapshot.id[:12]} has no column {column!r}", hint=f"it has: {', '.join(known)}"
+                    f"snapshot {snapshot.id[:12]} has no column {column!r}",
+                    hint=f"it has: {', '.join(known)}",
                 )
         path = self._objects.path(snapshot.id, verify=True)
         # Dots in a column's name would be read as a path into a struct: whole columns, chosen by place.
@@ -121,8 +124,12 @@ class SnapshotStore:
         )
         return [
             Refusal(
-                row["id"], row["project"], row["door"], parse_time(row["at"]),
-                verdict_from(json.loads(row["verdict"])), json.loads(row["lineage"]),
+                row["id"],
+                row["project"],
+                row["door"],
+                parse_time(row["at"]),
+                verdict_from(json.loads(row["verdict"])),
+                json.loads(row["lineage"]),
             )  # fmt: skip
             for row in rows
         ]

@@ -1,0 +1,103 @@
+"""Check a project's data against its contract and mint a snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlops_box.box import Box
+from mlops_box.clock import isoformat
+from mlops_box.data.values import Snapshot, Verdict
+from mlops_box.operations.steps import Steps, recorded_run
+from mlops_box.progress import Progress
+from mlops_box.project import LoadedProject
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """A snapshot and how it came about. ``new`` is false where the same data had made it before."""
+
+    run_id: str
+    snapshot: Snapshot
+    verdict: Verdict
+    new: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "new": self.new,
+            "snapshot": snapshot_dict(self.snapshot),
+            "verdict": asdict(self.verdict),
+        }
+
+
+def check(
+    box: Box,
+    project: LoadedProject,
+    *,
+    steps: Steps | None = None,
+    progress: Progress | None = None,
+    trigger: str = "manual",
+) -> CheckOutcome:
+    """Check the project's data; an accepted batch becomes a snapshot, recorded as a run.
+
+    Raises:
+        SourceError: The data cannot be read, or lacks a column.
+        RefusedError: The batch broke the contract.
+        TrainingError: The declared model could not be trained on it.
+    """
+    from mlops_box.data.gate import Gate
+
+    box.projects.register(project)
+    gate = Gate(
+        db=box.db, objects=box.objects, ledger=box.ledger, clock=box.clock, snapshots=box.snapshots,
+        scratch=box.home.scratch,
+    )  # fmt: skip
+    with recorded_run(box, "check", project.name, trigger=trigger, steps=steps, progress=progress) as (
+        run,
+        recorded,
+    ):
+        admission = recorded.run("check data", gate.admit, project)
+        outcome = CheckOutcome(run.id, admission.snapshot, admission.verdict, admission.new)
+        box.runs.end(
+            run.id,
+            "completed",
+            result={"snapshot_id": outcome.snapshot.id, "new": outcome.new, "rows": outcome.snapshot.rows},
+        )
+    return outcome
+
+
+def take_snapshot(box: Box, project: LoadedProject) -> Snapshot:
+    """The snapshot of the project's data as it is now, for an operation that has its own run.
+
+    Raises:
+        SourceError: The data cannot be read, or lacks a column.
+        RefusedError: The batch broke the contract.
+        TrainingError: The declared model could not be trained on it.
+    """
+    from mlops_box.data.gate import Gate
+
+    box.projects.register(project)
+    gate = Gate(
+        db=box.db, objects=box.objects, ledger=box.ledger, clock=box.clock, snapshots=box.snapshots,
+        scratch=box.home.scratch,
+    )  # fmt: skip
+    return gate.admit(project, door="training").snapshot
+
+
+def snapshot_dict(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as JSON tells it."""
+    return {
+        "id": snapshot.id,
+        "project": snapshot.project,
+        "rows": snapshot.rows,
+        "schema": [asdict(column) for column in snapshot.schema],
+        "time_column": snapshot.time_column,
+        "time_min": snapshot.time_min.isoformat() if snapshot.time_min else None,
+        "time_max": snapshot.time_max.isoformat() if snapshot.time_max else None,
+        "verdict": asdict(snapshot.verdict),
+        "lineage": snapshot.lineage,
+        "quarantine_digest": snapshot.quarantine_digest,
+        "rejects_digest": snapshot.rejects_digest,
+        "created_at": isoformat(snapshot.created_at),
+    }
