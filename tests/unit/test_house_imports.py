@@ -1,0 +1,149 @@
+"""Importing is not doing: no file, no variable, no handler, no thread; and the command line stays light."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops_box.cli.main import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = {
+    "mlops_box": ".",
+    "mlops_box_flows": "flows",
+    "mlops_box_services": "services",
+    "mlops_box_tui": "tui",
+}
+HEAVY = {"torch", "prefect", "bentoml", "whylogs", "sklearn"}
+NEVER_FOR_HELP = HEAVY | {
+    "duckdb",
+    "textual",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "psutil",
+    "pyarrow",
+    "onnxruntime",
+}
+
+# The framework that a face stands on. Prefect makes an empty ~/.prefect and log handlers when it is imported, which is
+# its own doing; what is measured is what our modules add to that. The library stands on none.
+FRAMEWORKS = {
+    "mlops_box": [],
+    "mlops_box_flows": ["prefect"],
+    "mlops_box_services": ["bentoml"],
+    "mlops_box_tui": ["textual"],
+}
+
+PURITY = """
+import importlib, json, logging, os, pathlib, socket, sys, threading
+connections = []
+socket.socket.connect = lambda self, address: connections.append(repr(address))
+
+def handlers():
+    named = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
+    return {(getattr(one, "name", ""), id(handler)) for one in named for handler in getattr(one, "handlers", [])}
+
+def files():
+    return {str(path) for path in pathlib.Path.home().rglob("*")}
+
+for name in json.loads(sys.argv[2]):
+    importlib.import_module(name)
+before = dict(os.environ), handlers(), set(threading.enumerate()), files()
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+print(json.dumps({
+    "variables": sorted(k for k in {*before[0], *os.environ} if before[0].get(k) != os.environ.get(k)),
+    "handlers": sorted(name for name, _ in handlers() - before[1]),
+    "threads": sorted(thread.name for thread in set(threading.enumerate()) - before[2]),
+    "files": sorted(files() - before[3]),
+    "connections": connections,
+}))
+"""
+
+
+def modules(package: str) -> list[str]:
+    folder = ROOT / FOLDERS[package]
+    names = []
+    for path in sorted((folder / package).rglob("*.py")):
+        parts = list(path.relative_to(folder).with_suffix("").parts)
+        if parts[-1] == "__main__":
+            continue
+        names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    paths = [str(ROOT / folder) for folder in FOLDERS.values()]
+    return kept | {
+        "HOME": str(tmp_path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+
+def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_importing_every_module_leaves_no_trace(package: str, tmp_path: Path) -> None:
+    found = run(tmp_path, "-c", PURITY, json.dumps(modules(package)), json.dumps(FRAMEWORKS[package]))
+    assert found.returncode == 0, found.stderr[-3000:]
+    trace = json.loads(found.stdout.splitlines()[-1])
+    assert trace == {"variables": [], "handlers": [], "threads": [], "files": [], "connections": []}
+
+
+def loaded(tmp_path: Path, *arguments: str) -> set[str]:
+    script = (
+        "import sys\nsys.argv = ['mlops-box', *sys.argv[1:]]\n"
+        "from mlops_box.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "print('\\nLOADED', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    found = run(tmp_path, "-c", script, *arguments)
+    assert found.returncode == 0, found.stderr[-3000:]
+    return set(found.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=lambda value: value[0])
+def test_asking_for_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    assert loaded(tmp_path, *arguments) & NEVER_FOR_HELP == set()
+
+
+def test_no_command_loads_a_heavy_library_to_show_its_help(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom click.testing import CliRunner\nfrom mlops_box.cli.main import COMMANDS, command\n"
+        "import click\n"
+        "def walk(command, path):\n"
+        "    result = CliRunner().invoke(root, [*path, '--help'])\n"
+        "    assert result.exit_code == 0, (path, result.output)\n"
+        "    new = {name.partition('.')[0] for name in sys.modules} & set(HEAVY)\n"
+        "    assert not new, (path, new)\n"
+        "    if isinstance(command, click.Group):\n"
+        "        context = click.Context(command)\n"
+        "        for name in command.list_commands(context):\n"
+        "            walk(command.get_command(context, name), [*path, name])\n"
+        f"HEAVY = {sorted(HEAVY)!r}\nroot = command\nwalk(root, [])\n"
+    )
+    found = run(tmp_path, "-c", script)
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_every_command_of_the_table_has_a_module() -> None:
+    for name, (module, _) in COMMANDS.items():
+        assert (ROOT / "mlops_box/cli" / f"{module}.py").exists(), name
