@@ -2,7 +2,8 @@
 
 What it cannot know is caught after training by the parity gate. Measured with scikit-learn 1.9 and skl2onnx 1.20:
 HistGradientBoosting with ``categorical_features`` is off by up to 11.6, with loss poisson or gamma by 5.8 (the exporter
-forgets the exponential; it is appended where the estimator is the last step).
+forgets the exponential; it is appended where the estimator is the last step); probabilities of a binary
+LinearDiscriminantAnalysis by 0.15.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _INSTEAD = {
     "RidgeClassifier": "CalibratedClassifierCV(RidgeClassifier()), or LogisticRegression",
     "Perceptron": "LogisticRegression",
     "SVC": "CalibratedClassifierCV(SVC(), ensemble=False)",
+    "VotingClassifier": 'VotingClassifier(..., voting="soft")',
     "SGDClassifier": 'SGDClassifier(loss="log_loss")',
     "TransformedTargetRegressor": "the estimator alone, with the target transformed in [data].query",
     "SplineTransformer": "PolynomialFeatures or KBinsDiscretizer",
@@ -42,7 +44,7 @@ def check_estimator(estimator: Any, task: Task) -> None:
     from sklearn.base import is_classifier, is_regressor
 
     name = type(estimator).__name__
-    if not all(hasattr(estimator, method) for method in ("fit", "predict", "get_params")):
+    if not all(hasattr(estimator, method) for method in ("fit", "get_params")):
         raise TrainingError(
             f"the training function returned {name}, which is no scikit-learn estimator and no TorchRecipe",
             hint="return an unfitted estimator or pipeline, or mlops_box.training.TorchRecipe(...)",
@@ -53,17 +55,30 @@ def check_estimator(estimator: Any, task: Task) -> None:
         raise TrainingError(f"the task is {task}, but {name} is no classifier", hint="return a classifier")
     for part in parts_of(estimator):
         _check_part(part)
-    if task != "regression" and not hasattr(estimator, "predict_proba"):
-        last = type(final_step(estimator)).__name__
-        raise TrainingError(
-            f"{last} gives no probabilities, which evaluation, gates and serving need",
-            hint=f"use {_INSTEAD.get(last, f'CalibratedClassifierCV({last}(...))')}",
-        )
+    if task != "regression":
+        _check_probabilities(estimator, task)
     for part in parts_of(estimator):
         if _has_log_link(part) and part is not final_step(estimator):
             raise TrainingError(
                 f"{type(part).__name__}(loss={part.loss!r}) within {name} is exported wrongly (its exponential is lost)",
                 hint='return it alone or as the last step of a pipeline, or use loss="squared_error"',
+            )
+
+
+def _check_probabilities(estimator: Any, task: Task) -> None:
+    last = final_step(estimator)
+    name = type(last).__name__
+    # A stack without a final estimator only knows after fitting that it has probabilities.
+    if not hasattr(estimator, "predict_proba") and getattr(last, "final_estimator", last) is not None:
+        raise TrainingError(
+            f"{name} gives no probabilities, which evaluation, gates and serving need",
+            hint=f"use {_INSTEAD.get(name, f'CalibratedClassifierCV({name}(...))')}",
+        )
+    for part in parts_of(estimator):
+        if task == "binary" and type(part).__name__ == "LinearDiscriminantAnalysis":
+            raise TrainingError(
+                "LinearDiscriminantAnalysis of two classes is exported wrongly, without an error",
+                hint="use LogisticRegression or QuadraticDiscriminantAnalysis",
             )
 
 

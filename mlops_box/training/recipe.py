@@ -39,7 +39,7 @@ class TorchRecipe:
         patience: Stop after this many epochs without a better validation loss; ``None``: never early.
         validation: Share of the training rows (never of the test rows) held out to decide when to stop.
         standardise_target: Regression: learn (y - mean) / standard deviation; undone within the exported model.
-        mixed_precision: float16 arithmetic with loss scaling, on CUDA only.
+        mixed_precision: On CUDA: bfloat16 where the GPU has it, else float16 with loss scaling.
         gradient_clip: Largest norm of the gradient; ``None``: not clipped.
 
     Raises:

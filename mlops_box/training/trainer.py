@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from mlops_box.errors import TrainingError
+from mlops_box.errors import IntegrityError, TrainingError
 from mlops_box.models.encode import Tensors, encode_rows, encode_table
 from mlops_box.models.golden import Golden
 from mlops_box.models.runtime import OnnxModel, Output
@@ -115,8 +115,8 @@ def train_model(
             from mlops_box.training.torch_fit import fit_torch
 
             fitted = fit_torch(
-                recipe, matrix, target, model, progress=progress, on_epoch=on_epoch, checkpoints=checkpoints,
-                device=device, gpu_lock=gpu_lock,
+                recipe, matrix, target, model, folder=folder, progress=progress, on_epoch=on_epoch,
+                checkpoints=checkpoints, device=device, gpu_lock=gpu_lock,
             )  # fmt: skip
         else:
             check_estimator(recipe, model.task)
@@ -139,6 +139,16 @@ def _build(build: Callable[[dict[str, Any]], Any], model: Model) -> Any:
     return made
 
 
+def _load(packed: bytes, signature: Signature) -> OnnxModel:
+    try:
+        return OnnxModel(packed, signature)
+    except IntegrityError as error:
+        raise TrainingError(
+            f"the exported model cannot be served: {error.message}",
+            hint="use another estimator or other parameters",
+        ) from error
+
+
 def _export(
     table: pa.Table,
     model: Model,
@@ -154,7 +164,7 @@ def _export(
 
     progress.begin("export and compare")
     graphs = assemble(preprocessor, fitted.core, signature)
-    packed = OnnxModel(graphs.packed, signature)
+    packed = _load(graphs.packed, signature)
     rows = parity_rows(table, signature, target.train, target.test, seed=model.seed)
     tensors = encode_rows(rows, signature)
     native = predict(tensors)
