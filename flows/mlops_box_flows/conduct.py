@@ -10,8 +10,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import Cancelled, Failed, State
+from prefect.states import Cancelled, Failed
 
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, GateError, RefusedError

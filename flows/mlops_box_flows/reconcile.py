@@ -18,8 +18,7 @@ from mlops_box_flows.tagging import box_tag
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
-    from prefect.states import State
+    from prefect.client.schemas.objects import FlowRun, State
 
 # A process between "started" and its mark: imports take 3 s on an idle machine.
 GRACE = timedelta(seconds=90)

@@ -25,7 +25,7 @@ from mlops_box_flows.deployments import Plan, plans, to_deployment
 from mlops_box_flows.reconcile import close_dead_flow_runs, drop_late_runs
 
 if TYPE_CHECKING:
-    from prefect import Runner
+    from prefect.runner import Runner
     from prefect.client.orchestration import PrefectClient
 
 # Runs that wait for a lane hold a slot too: monitoring must not starve behind queued trainings.
@@ -49,7 +49,7 @@ class BoxRunner:
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT; active flow runs are cancelled then."""
-        from prefect import Runner
+        from prefect.runner import Runner
         from prefect.client.orchestration import get_client
 
         async with get_client() as client:
@@ -144,6 +144,7 @@ def command(home: Path) -> None:
     """Serve the deployments of one box."""
     os.environ.update(TELEMETRY_OFF)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     if not os.environ.get("PREFECT_API_URL"):
         raise UnavailableError("PREFECT_API_URL is not set", hint="mlops-box up starts the runner")
     with Box.open(home, actor="runner") as box:

@@ -25,8 +25,7 @@ class PrefectSteps:
         def step() -> T:
             return function(*args, **kwargs)
 
-        return task(
-            step,
+        wrapped = task(
             name=name,
             retries=retries,
             retry_delay_seconds=RETRY_DELAYS_S[:retries] if retries else 0,
@@ -34,7 +33,8 @@ class PrefectSteps:
             persist_result=False,
             cache_policy=NO_CACHE,
             log_prints=False,
-        )()
+        )(step)
+        return wrapped()
 
 
 def _is_passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

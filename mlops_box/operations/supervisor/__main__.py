@@ -1,0 +1,52 @@
+"""``python -m mlops_box.operations.supervisor``: what ``mlops-box up --detach`` starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from mlops_box.errors import BoxError, ExitCode
+from mlops_box.home import home_from
+from mlops_box.operations.prefect_env import external_api
+from mlops_box.operations.supervisor.control import log_to_file
+from mlops_box.operations.supervisor.specs import UpOptions
+from mlops_box.operations.supervisor.supervise import Supervisor
+
+
+@click.command()
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--port", type=click.IntRange(1, 65535), required=True)
+@click.option("--prefect-port", type=click.IntRange(1, 65535), required=True)
+@click.option("--no-scheduler", is_flag=True)
+def command(home: Path, port: int, prefect_port: int, no_scheduler: bool) -> None:
+    """Supervise the processes of one box until SIGTERM."""
+    place = home_from(os.environ, given=home)
+    place.create()
+    os.umask(0o077)
+    options = UpOptions(
+        port=port,
+        prefect_port=prefect_port,
+        scheduler=not no_scheduler,
+        external_api=external_api(os.environ),
+    )
+    with log_to_file(place):
+        Supervisor(place, options, environ=os.environ).run()
+
+
+def main() -> None:
+    try:
+        command.main(standalone_mode=False)
+    except BoxError as error:
+        sys.stderr.write(json.dumps(error.to_dict()) + "\n")
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+
+
+if __name__ == "__main__":
+    main()
