@@ -45,7 +45,7 @@ class PredictionRecord:
     rows: Sequence[dict[str, Any]]
     predictions: Sequence[float | None] | None
     labels: Sequence[str] | None
-    probabilities: Sequence[Sequence[float]] | None
+    probabilities: Sequence[Sequence[float | None]] | None
     latency_ms: float
     outcome: Outcome = "ok"
     time_column: str | None = None

@@ -1,0 +1,147 @@
+"""A slot: one model version, loaded, proven and ready to answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlops_box.errors import GateError, IntegrityError, UsageError
+from mlops_box.models.encode import RowEncoder
+from mlops_box.models.golden import Golden, check_golden
+from mlops_box.models.runtime import OnnxModel
+from mlops_box.models.store import ModelStore
+from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, ModelVersion
+from mlops_box.project import RegisteredProject
+from mlops_box.serving.answers import Answers, Reader
+from mlops_box.serving.door import Door, Row
+from mlops_box.serving.problems import ContractViolation
+
+if TYPE_CHECKING:
+    from mlops_box.serving.batcher import Batcher
+
+# A call that holds the event loop longer than this goes to a thread; the hop itself costs about 0.1 ms.
+SLOW_S = 0.0003
+_TIMING_ROUNDS = 5
+
+
+class Slot:
+    """Everything that one version needs to answer. It never changes; a swap replaces it whole.
+
+    Attributes:
+        lane: The batcher that feeds it, made by the predictor when the first request comes.
+    """
+
+    def __init__(
+        self,
+        version: ModelVersion,
+        model: OnnxModel,
+        project: RegisteredProject | None,
+        cost: tuple[float, float],
+    ):
+        self.version = version
+        self.model = model
+        self.ref = version.ref
+        self.number_header = str(version.number).encode()
+        self.project_digest = project.digest if project else ""
+        self.door = Door(version.signature, project.declaration if project else None)
+        self.log_required = project is None or project.declaration.serve.log == "required"
+        self.cost = cost
+        self.max_batch = self._batch_cap(project)
+        self.lane: Batcher[Any, Any, Any] | None = None
+        self._encode = RowEncoder(version.signature)
+        self._reader = Reader(version.signature)
+
+    def run(self, rows: Sequence[Row]) -> Answers:
+        """The answers for rows that passed the door, in order.
+
+        Raises:
+            ContractViolation: A value is of a type the model cannot read, in a column without a rule.
+            IntegrityError: The model gave another number of rows.
+        """
+        try:
+            tensors = self._encode(rows)
+        except UsageError as error:
+            if "row" not in error.details:
+                raise
+            column = error.details["column"]
+            problem = {
+                "row": error.details["row"],
+                "column": column,
+                "rule": f"{column}.type",
+                "message": error.message,
+            }
+            raise ContractViolation([problem]) from None
+        answers = self._reader.read(self.model.predict(tensors))
+        if len(answers.predictions) != len(rows):
+            raise IntegrityError(f"{self.ref} answered {len(answers.predictions)} rows for {len(rows)}")
+        return answers
+
+    def is_slow(self, rows: int) -> bool:
+        base_s, per_row_s = self.cost
+        return base_s + rows * per_row_s > SLOW_S
+
+    def with_project(self, project: RegisteredProject | None) -> Slot:
+        """The same loaded model behind another declaration."""
+        return Slot(self.version, self.model, project, self.cost)
+
+    def _batch_cap(self, project: RegisteredProject | None) -> int:
+        """Rows in one call: what one request may carry, less where `[serve] latency` asks for it."""
+        latency = project.declaration.serve.latency if project else None
+        if latency is None:
+            return self.door.max_rows
+        base_s, per_row_s = self.cost
+        # A request may have to wait for the batch before its own: each gets half of the time.
+        affordable = (latency.total_seconds() / 2 - base_s) / max(per_row_s, 1e-9)
+        return max(1, min(self.door.max_rows, int(affordable)))
+
+
+def load_slot(
+    models: ModelStore,
+    version: ModelVersion,
+    project: RegisteredProject | None,
+    *,
+    timer: Callable[[], float] = time.perf_counter,
+) -> Slot:
+    """Load a version and prove it on its golden rows, which also warms it up.
+
+    Raises:
+        GateError: The version was rejected by its gates.
+        IntegrityError: Its files are damaged or its golden rows come out wrong.
+        NotFoundError: It has no packed model or no golden rows.
+    """
+    if version.state == "rejected":
+        raise GateError(
+            f"{version.ref} was rejected by its gates and is not served", hint=f"mlops-box why {version.ref}"
+        )
+    model = OnnxModel(models.file(version, PACKED_FILE), version.signature)
+    golden = Golden.from_json(models.file(version, GOLDEN_FILE))
+    if not golden.rows:
+        raise IntegrityError(f"{version.ref} has no golden rows to prove itself on", hint="train it again")
+    problems = check_golden(model, golden)
+    if problems:
+        raise IntegrityError(
+            f"{version.ref} fails its golden rows: {problems[0]}",
+            hint="the model's file or the runtime differs from what was trained; train it again",
+            details={"problems": problems},
+        )
+    return Slot(version, model, project, _cost(model, golden, version, timer))
+
+
+def _cost(
+    model: OnnxModel, golden: Golden, version: ModelVersion, timer: Callable[[], float]
+) -> tuple[float, float]:
+    """Seconds a call and a row take: the best of a few, since others may disturb."""
+    encode = RowEncoder(version.signature)
+    one, many = encode(golden.rows[:1]), encode(golden.rows)
+    single_s = min(_timed(model, one, timer) for _ in range(_TIMING_ROUNDS))
+    all_s = min(_timed(model, many, timer) for _ in range(_TIMING_ROUNDS))
+    extra = len(golden.rows) - 1
+    per_row_s = max(0.0, (all_s - single_s) / extra) if extra else single_s
+    return max(0.0, single_s - per_row_s), per_row_s
+
+
+def _timed(model: OnnxModel, tensors: Any, timer: Callable[[], float]) -> float:
+    start = timer()
+    model.predict(tensors)
+    return timer() - start

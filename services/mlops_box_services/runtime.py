@@ -1,0 +1,117 @@
+"""What one server process holds: the box, the loaded models, the prediction log and two watching threads."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from mlops_box.box import Box
+from mlops_box.errors import BoxError, ExitCode
+from mlops_box.home import Home
+from mlops_box.serving.metrics import Metrics
+from mlops_box.serving.prediction_log import PredictionLog
+from mlops_box.serving.predictor import Predictor
+from mlops_box.serving.router import Router
+
+log = logging.getLogger(__name__)
+
+POLL_EVERY_S = 0.1
+# The heap of a loaded server is long-lived: it is taken out of the collector's sight, and the collector runs seldom.
+GC_THRESHOLD = (20_000, 50, 100)
+
+
+class Runtime:
+    """Opened before the first request, closed after the last.
+
+    Args:
+        is_alone: Whether no other request is under way, see :class:`mlops_box.serving.batcher.Batcher`.
+    """
+
+    def __init__(self, home: Home, *, is_alone: Callable[[], bool] = lambda: False):
+        self.box = Box.open(home, actor="server")
+        self.metrics = Metrics()
+        self.router = Router(self.box.db, self.box.models, self.box.projects)
+        try:
+            self.router.refresh()
+            self.log = PredictionLog(
+                home.predictions, self.box.db, self.box.clock, on_sync_error=_stop_at_once
+            )
+        except BoxError:
+            self.box.close()
+            raise
+        self.log.start()
+        self.predictor = Predictor(self.log, self.box.clock, self.metrics, is_alone=is_alone)
+        self._watch_problem: str | None = None
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="champions", daemon=True)
+        self._watcher.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+
+    def close(self) -> None:
+        """Finish the log and let go; idempotent."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._watcher.join()
+        try:
+            self.log.close()
+        finally:
+            self.box.close()
+
+    def readiness(self) -> dict[str, Any]:
+        """``ready`` only when every champion is warm, the log can be written and promotions are seen."""
+        routes = self.router.routes()
+        problems = [f"{route.model}@{route.champion}: {route.problem}" for route in routes if route.problem]
+        if self.log.failure is not None:
+            problems.append(self.log.failure.message)
+        if self._watch_problem is not None:
+            problems.append(f"promotions are not seen: {self._watch_problem}")
+        ready = not problems and all(route.is_warm for route in routes)
+        return {"ready": ready, "models": [asdict(route) for route in routes], "problems": problems}
+
+    def metrics_text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+        registry = CollectorRegistry()
+        registry.register(self)
+        ProcessCollector(registry=registry)
+        return generate_latest(registry)
+
+    def collect(self) -> Any:
+        """For Prometheus' registry."""
+        loaded, queued = {}, {}
+        for route in self.router.routes():
+            slot = self.router.champion(route.model)
+            if slot is not None:
+                loaded[route.model] = str(slot.version.number)
+                queued[route.model] = slot.lane.queued if slot.lane else 0
+        return self.metrics.collect(loaded=loaded, queued=queued)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(POLL_EVERY_S):
+            try:
+                self.router.refresh()
+                self._watch_problem = None
+            except BoxError as error:
+                if self._watch_problem != error.message:
+                    log.error("cannot follow box.db: %s", error.message)
+                self._watch_problem = error.message
+            except Exception as error:
+                # The thread's boundary: without it promotions would stop being seen, silently.
+                log.exception("cannot follow box.db")
+                self._watch_problem = repr(error)
+
+
+def _stop_at_once(error: OSError) -> None:
+    """After a failed fsync nobody knows what is on the disk: go down, be restarted, read what is there."""
+    log.critical("stopping: the prediction log is not safe: %s", error)
+    logging.shutdown()
+    os._exit(ExitCode.STORAGE)
