@@ -14,7 +14,7 @@ from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import GateResult, ModelVersion, VersionDraft
 from mlops_box.operations.locks import held
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
-from mlops_box.operations.train_files import Found, version_files
+from mlops_box.operations.train_files import Found, stored_comparison, version_files
 from mlops_box.progress import Progress, SilentProgress
 from mlops_box.project import LoadedProject
 from mlops_box.runs import Run
@@ -155,25 +155,22 @@ def _outcome_of(box: Box, run: Run) -> TrainOutcome:
         raise UsageError(
             f"run {run.id} ended as {run.state} without a version", hint="start it under another key"
         )
-    if version.state == "rejected":
-        raise _rejected(version, run.id)
     promoted = bool((run.result or {}).get("promoted"))
-    return TrainOutcome(run.id, version, promoted, version.gates)
+    outcome = TrainOutcome(run.id, version, promoted, version.gates, stored_comparison(box, version))
+    if version.state == "rejected":
+        raise _rejected(outcome)
+    return outcome
 
 
-def _rejected(version: ModelVersion, run_id: str) -> GateError:
+def _rejected(outcome: TrainOutcome) -> GateError:
     from mlops_box.evaluation.gates import failed
 
-    reasons = [gate.message for gate in failed(version.gates)]
+    ref = outcome.version.ref
+    reasons = "; ".join(gate.message for gate in failed(outcome.gates))
     return GateError(
-        f"{version.ref} was rejected and does not serve: {'; '.join(reasons)}",
-        hint=f"mlops-box why {version.ref}, or look at its card: mlops-box models card {version.ref} --out card.html",
-        details={
-            "run_id": run_id,
-            "version": version.ref,
-            "metrics": version.metrics,
-            "gates": [asdict(gate) for gate in version.gates],
-        },
+        f"{ref} was rejected and does not serve: {reasons}",
+        hint=f"mlops-box why {ref}, or look at its card: mlops-box models card {ref} --out card.html",
+        details=outcome.to_dict(),
     )
 
 
@@ -343,7 +340,7 @@ class _Training:
             self.run.id, version, promoted, version.gates, found.evaluation.comparison, notes
         )
         if version.state == "rejected":
-            error = _rejected(version, self.run.id)
+            error = _rejected(outcome)
             self.box.runs.end(self.run.id, "rejected", result=outcome.to_dict(), error=error.message)
             raise error
         self.box.runs.end(self.run.id, "completed", result=outcome.to_dict())

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import mlops_box
+from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.models.values import (
     CARD_FILE,
@@ -21,6 +22,7 @@ from mlops_box.models.values import (
     REFERENCE_FILE,
     SIGNATURE_FILE,
     GateResult,
+    ModelVersion,
 )
 from mlops_box.project import LoadedProject, Split
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from mlops_box.data.values import Snapshot
     from mlops_box.evaluation.card import Picture
+    from mlops_box.evaluation.compare import Comparison
     from mlops_box.evaluation.evaluate import Answers, Evaluation
     from mlops_box.training.trainer import Trained
 
@@ -92,6 +95,14 @@ def version_files(found: Found) -> dict[str, bytes]:
         ENVIRONMENT_FILE: json.dumps(trained.environment, sort_keys=True, default=str).encode(),
         CARD_FILE: _card(found),
     }
+
+
+def stored_comparison(box: Box, version: ModelVersion) -> Comparison | None:
+    """What the version was compared with when it was judged, as its evaluation tells."""
+    from mlops_box.evaluation.compare import Comparison
+
+    raw = json.loads(box.models.file(version, EVALUATION_FILE))["comparison"]
+    return Comparison(**raw) if raw else None
 
 
 def _card(found: Found) -> bytes:

@@ -1,0 +1,146 @@
+"""``mlops-box runs``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_box.cli.common import emit, home_option, json_option, open_box, table
+
+if TYPE_CHECKING:
+    from mlops_box.runs import Run, Step
+
+_COLOURS = {"completed": "green", "running": "cyan", "failed": "red", "crashed": "red"}
+
+
+@click.group("runs", short_help="Runs and their steps.")
+def command() -> None:
+    """Runs and their steps: what was done, when, and how it ended."""
+
+
+@command.command("list", short_help="The newest runs.")
+@click.option("--project", "project_name", help="Only runs of this project, by name.")
+@click.option("--kind", type=click.Choice(["check", "train", "score", "monitor", "housekeeping"]))
+@click.option("--state", help="Only runs in this state, for example running or failed.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=30, show_default=True)
+@home_option
+@json_option
+def list_command(
+    project_name: str | None,
+    kind: str | None,
+    state: str | None,
+    limit: int,
+    home: Path | None,
+    as_json: bool,
+) -> None:
+    """The newest runs, newest first."""
+    with open_box(home, read_only=True) as box:
+        runs = box.runs.list(project=project_name, kind=kind, state=state, limit=limit)
+        now = box.clock.now()
+    emit(
+        [run.to_dict() for run in runs],
+        as_json=as_json,
+        text=lambda: table(
+            ["RUN", "KIND", "PROJECT", "STATE", "STARTED", "TOOK", "TRIGGER", "RESULT"],
+            [
+                (
+                    run.id,
+                    run.kind,
+                    run.project,
+                    run.state,
+                    run.started_at.strftime("%Y-%m-%d %H:%M:%S"),
+                    _took(run.started_at, run.ended_at or now),
+                    run.trigger,
+                    (run.result or {}).get("version") or _short(run.error),
+                )
+                for run in runs
+            ],
+            empty="there are no such runs; mlops-box check or mlops-box train makes one",
+        ),
+    )
+
+
+@command.command("show", short_help="One run: steps, curves, error.")
+@click.argument("run_id", metavar="ID")
+@home_option
+@json_option
+def show(run_id: str, home: Path | None, as_json: bool) -> None:
+    """One run, by its id or an unambiguous beginning of it: its steps, its curves, its result or error."""
+    with open_box(home, read_only=True) as box:
+        run = box.runs.get(run_id)
+        steps, points, now = box.runs.steps(run.id), box.runs.points(run.id), box.clock.now()
+    facts = run.to_dict() | {"steps": [_step_facts(step) for step in steps], "points": points}
+    emit(facts, as_json=as_json, text=lambda: _show_text(run, steps, points, now))
+
+
+def _step_facts(step: Step) -> dict[str, Any]:
+    from mlops_box.clock import isoformat
+
+    return {
+        "name": step.name,
+        "state": step.state,
+        "started_at": isoformat(step.started_at),
+        "ended_at": isoformat(step.ended_at) if step.ended_at else None,
+        "detail": step.detail,
+    }
+
+
+def _show_text(run: Run, steps: list[Step], points: dict[str, list[tuple[int, float]]], now: Any) -> str:
+    state = click.style(run.state, fg=_COLOURS.get(run.state, "yellow"), bold=True)
+    parts = [
+        f"{run.kind} of {run.project}: {state}\n"
+        f"  run      {run.id}\n"
+        f"  started  {run.started_at:%Y-%m-%d %H:%M:%S} UTC by {run.trigger}, process {run.owner.pid}\n"
+        f"  took     {_took(run.started_at, run.ended_at or now)}",
+        table(
+            ["STEP", "STATE", "TOOK", "DETAIL"],
+            [(one.name, one.state, _took(one.started_at, one.ended_at or now), one.detail) for one in steps],
+            empty="no step was begun",
+        ),
+    ]
+    curve = _curve(points)
+    if curve:
+        parts.append(curve)
+    if run.error:
+        parts.append(click.style("error: ", fg="red", bold=True) + _clean(run.error))
+    version = (run.result or {}).get("version")
+    if version:
+        parts.append(f"it made {_clean(str(version))}: mlops-box models show {_clean(str(version))}")
+    return "\n\n".join(parts)
+
+
+def _curve(points: dict[str, list[tuple[int, float]]]) -> str:
+    """All series over their steps, as text; empty when there is nothing to draw."""
+    series = {
+        name: [(step, value) for step, value in values if math.isfinite(value)]
+        for name, values in points.items()
+    }
+    series = {name: values for name, values in series.items() if len(values) > 1}
+    if not series:
+        return ""
+    import plotext
+
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plot_size(72, 16)
+    for name, values in series.items():
+        plotext.plot([step for step, _ in values], [value for _, value in values], label=_clean(name))
+    plotext.xlabel("step")
+    return str(plotext.build()).rstrip()
+
+
+def _took(start: Any, end: Any) -> str:
+    from mlops_box.units import format_duration
+
+    return format_duration(max((end - start).total_seconds(), 0.0))
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= 60 else text[:59] + "…"
+
+
+def _clean(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
