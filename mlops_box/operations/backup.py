@@ -159,7 +159,8 @@ def _copy_file(source: Path, target: Path) -> str:
 
 
 def _write_note(place: Home, note: dict[str, Any]) -> None:
-    with (place.root / BACKUP_FILE).open("x", encoding="utf-8") as file:
+    descriptor = os.open(place.root / BACKUP_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(note, file, indent=2)
         file.flush()
         os.fsync(file.fileno())

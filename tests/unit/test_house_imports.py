@@ -35,7 +35,7 @@ NEVER_FOR_HELP = HEAVY | {
 # its own doing; what is measured is what our modules add to that. The library stands on none.
 FRAMEWORKS = {
     "mlops_box": [],
-    "mlops_box_flows": ["prefect"],
+    "mlops_box_flows": ["prefect.main"],
     "mlops_box_services": ["bentoml"],
     "mlops_box_tui": ["textual"],
 }
