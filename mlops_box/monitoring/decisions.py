@@ -134,6 +134,11 @@ class DecisionStore:
         """
         return _decision(self._row(self._db, decision_id))
 
+    def by_key(self, idempotency_key: str) -> Decision | None:
+        """The decision made on a piece of evidence, if one was."""
+        row = self._db.one("SELECT * FROM decisions WHERE idempotency_key = ?", (idempotency_key,))
+        return _decision(row) if row else None
+
     def list(
         self, *, state: DecisionState | None = None, model: str | None = None, limit: int = 100
     ) -> list[Decision]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,7 @@ def assess_quality(
     held_out: Mapping[str, float],
     limit: float,
     rows: int,
+    held_out_rows: int | None = None,
     seed: int = 0,
 ) -> QualityFinding:
     """Compare the realised metric with the held-out one.
@@ -58,6 +60,8 @@ def assess_quality(
         held_out: The version's metrics on its held-out rows.
         limit: Relative loss that alarms: 0.2 for a metric a fifth worse.
         rows: All predictions of the window, with truth or without.
+        held_out_rows: How many rows ``held_out`` rests on: its own uncertainty widens the interval. ``None``: not known,
+            and taken as exact.
     """
     realised = compute_metrics(task, truth=truth, output=answers, classes=classes) if len(truth) else {}
     before = held_out.get(metric)
@@ -69,11 +73,11 @@ def assess_quality(
             reason, realised,
         )  # fmt: skip
     loss = _loss(metric, value, before)
-    low, high = (
-        _loss_interval(task, truth, answers, classes, metric, before, seed)
-        if len(truth) > 1
-        else (None, None)
-    )
+    low, high = _loss_interval(task, truth, answers, classes, metric, before, seed)
+    if low is not None and high is not None and held_out_rows:
+        # Rows of both samples scatter alike, so the variance of their difference is 1 + n/m times that of one.
+        widening = math.sqrt(1 + min(len(truth), _MOST_ROWS) / held_out_rows)
+        low, high = loss - (loss - low) * widening, loss + (high - loss) * widening
     outcome: QualityOutcome = "fine"
     if len(truth) < MIN_TRUTH:
         outcome = "cannot_tell"
@@ -123,6 +127,8 @@ def _loss_interval(
     before: float, seed: int,
 ) -> tuple[float | None, float | None]:  # fmt: skip
     """95 % percentile interval of the relative loss over resampled rows."""
+    if len(truth) < 2:
+        return None, None
     rng = np.random.default_rng(seed)
     if len(truth) > _MOST_ROWS:
         kept = np.sort(rng.choice(len(truth), _MOST_ROWS, replace=False))

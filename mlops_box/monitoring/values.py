@@ -169,16 +169,16 @@ class QualityFinding:
 
 @dataclass(frozen=True)
 class DataFinding:
-    """Is the live data itself whole? ``missing`` names columns whose share of missing values changed.
+    """Is the live data itself whole?
 
-    ``refused`` counts batches or rows the contract refused at the serving doors in the window, ``not_finite`` rows for
-    which the model answered no finite number.
+    Attributes:
+        not_finite: Rows for which the model answered no finite number.
+        missing: Columns whose share of missing values changed: a broken sensor or join rather than another world.
     """
 
     outcome: DataOutcome
     rows: int
     not_finite: int
-    refused: int
     missing: tuple[str, ...]
     reason: str
 

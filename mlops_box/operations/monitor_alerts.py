@@ -1,0 +1,185 @@
+"""From findings to alerts: the newest judged window of the champion opens, updates or resolves them.
+
+This looks at what is stored, not at what a run has just computed, so a run that was killed in between loses no alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_box.box import Box
+from mlops_box.clock import isoformat
+from mlops_box.data.store import Refusal
+from mlops_box.monitoring.alerts import Alert, AlertKind, Severity
+from mlops_box.monitoring.values import Window
+from mlops_box.operations.monitor_windows import Watched
+from mlops_box.runs import Run
+
+BOX = "(box)"  # the model named by alerts about runs that belong to no model
+_HISTORY = 500
+
+
+@dataclass(frozen=True)
+class AlertChange:
+    """What happened to one alert in this run: ``opened``, ``updated`` or ``resolved``."""
+
+    change: str
+    alert: Alert
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """A reason to alert."""
+
+    severity: Severity
+    title: str
+    finding: dict[str, Any]
+
+
+def update_alerts(box: Box, watched: Watched) -> list[AlertChange]:
+    """Bring the alerts of one model up to what its windows and batches say."""
+    windows = box.windows.list(watched.model, number=watched.champion.number, limit=_HISTORY)
+    changes: list[AlertChange] = []
+    judges: list[tuple[AlertKind, Callable[[Window], str], Callable[[Window], _Evidence]]] = [
+        ("drift", _drift_outcome, _drift_evidence),
+        ("quality", lambda window: window.quality.outcome if window.quality else "cannot_tell", _quality_evidence),
+    ]  # fmt: skip
+    for kind, outcome, evidence in judges:
+        newest = next((window for window in windows if outcome(window) != "cannot_tell"), None)
+        if newest is None:
+            continue
+        bad = evidence(newest) if outcome(newest) != "fine" else None
+        changes += _apply(box, watched, kind, bad, calm=f"window {newest.key} is fine")
+    return changes + _data_alert(box, watched, windows)
+
+
+def watch_runs(box: Box) -> list[AlertChange]:
+    """Alert when the newest scheduled or automatic run of a kind failed or crashed; resolve when one ended well.
+
+    Flows may call this at any time; it looks at box.db only.
+    """
+    failing: dict[str, list[Run]] = {}
+    for run in _newest_runs(box):
+        failing.setdefault(run.project, [])
+        if run.state in ("failed", "crashed"):
+            failing[run.project].append(run)
+    changes: list[AlertChange] = []
+    registered = {project.name: project.model_name for project in box.projects.list()}
+    for project, runs in sorted(failing.items()):
+        model = registered.get(project, BOX)
+        if model == BOX and project not in ("all", "box"):
+            continue
+        changes += _pipeline_alert(box, project, model, runs)
+    return changes
+
+
+def _drift_outcome(window: Window) -> str:
+    """Values that drifted; missing values are a matter of the data, and another alert."""
+    if window.drift.outcome == "drift" and not window.drift.drifted:
+        return "fine"
+    return window.drift.outcome
+
+
+def _drift_evidence(window: Window) -> _Evidence:
+    names = window.drift.drifted
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return _Evidence("warning", f"{window.ref}: drift in {shown}", _facts(window, window.drift.to_dict()))
+
+
+def _quality_evidence(window: Window) -> _Evidence:
+    assert window.quality is not None
+    title = f"{window.ref}: {window.quality.reason}"
+    return _Evidence("error", title, _facts(window, window.quality.to_dict()))
+
+
+def _facts(window: Window, finding: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "window": {
+            "key": window.key, "starts_at": isoformat(window.starts_at), "ends_at": isoformat(window.ends_at),
+            "rows": window.rows, "complete": window.summary.get("complete"),
+        },
+        **finding,
+    }  # fmt: skip
+
+
+def _data_alert(box: Box, watched: Watched, windows: list[Window]) -> list[AlertChange]:
+    """One alert for what is wrong with the data: in live traffic, or in the newest batch at the gate."""
+    newest = next((window for window in windows if window.data.outcome != "cannot_tell"), None)
+    refusal = _standing_refusal(box, watched.project)
+    parts: list[str] = []
+    finding: dict[str, Any] = {}
+    if newest is not None and newest.data.outcome == "bad":
+        parts.append(newest.data.reason)
+        finding |= _facts(newest, newest.data.to_dict())
+    if refusal is not None:
+        broken = [check.message for check in refusal.verdict.batch_checks if not check.ok]
+        parts.append(f"the newest batch was refused: {'; '.join(broken[:2]) or 'see its verdict'}")
+        finding |= {"refusal": refusal.id, "refused_at": isoformat(refusal.at), "broken": broken}
+    if not parts:
+        judged = newest is not None or box.alerts.unresolved(watched.model, "data") is not None
+        return _apply(box, watched, "data", None, calm="the data are whole again") if judged else []
+    evidence = _Evidence("error", f"{watched.model}: {'; '.join(parts)}", finding)
+    return _apply(box, watched, "data", evidence, calm="")
+
+
+def _standing_refusal(box: Box, project: str) -> Refusal | None:
+    """The newest refused batch, unless a good one came after it."""
+    refusals = box.snapshots.refusals(project, limit=1)
+    if not refusals:
+        return None
+    checks = box.runs.list(project=project, state="completed", limit=20)
+    good = [run.ended_at for run in checks if run.kind in ("check", "train") and run.ended_at]
+    latest = box.snapshots.latest(project)
+    if latest is not None:
+        good.append(latest.created_at)
+    return refusals[0] if all(moment < refusals[0].at for moment in good) else None
+
+
+def _apply(
+    box: Box, watched: Watched, kind: AlertKind, evidence: _Evidence | None, *, calm: str
+) -> list[AlertChange]:
+    if evidence is None:
+        standing = box.alerts.unresolved(watched.model, kind)
+        if standing is None:
+            return []
+        return [AlertChange("resolved", box.alerts.resolve(standing.id, reason=calm))]
+    raised = box.alerts.raise_or_update(
+        project=watched.project,
+        model=watched.model,
+        number=watched.champion.number,
+        kind=kind,
+        severity=evidence.severity,
+        title=evidence.title,
+        finding=evidence.finding,
+    )
+    return [] if raised.change == "known" else [AlertChange(raised.change, raised.alert)]
+
+
+def _newest_runs(box: Box) -> list[Run]:
+    """The newest ended run of each project and kind, where it was not started by hand."""
+    rows = box.db.read(
+        "SELECT id, MAX(started_at) FROM runs WHERE state <> 'running' AND trigger <> 'manual' "
+        "GROUP BY project, kind ORDER BY project, kind"
+    )
+    return [box.runs.get(row["id"]) for row in rows]
+
+
+def _pipeline_alert(box: Box, project: str, model: str, runs: list[Run]) -> list[AlertChange]:
+    if not runs:
+        standing = box.alerts.unresolved(model, "pipeline")
+        if standing is None or standing.project != project:
+            return []
+        return [AlertChange("resolved", box.alerts.resolve(standing.id, reason="the newest runs ended well"))]
+    named = "; ".join(f"{run.kind} {run.state}: {(run.error or 'no message')[:200]}" for run in runs)
+    raised = box.alerts.raise_or_update(
+        project=project,
+        model=model,
+        number=None,
+        kind="pipeline",
+        severity="error",
+        title=f"{project}: {named}",
+        finding={"runs": [{"id": run.id, "kind": run.kind, "state": run.state} for run in runs]},
+    )
+    return [] if raised.change == "known" else [AlertChange(raised.change, raised.alert)]

@@ -1,0 +1,299 @@
+"""From sealed predictions to judged windows: which are due, what is in them, what that means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from mlops_box.box import Box
+from mlops_box.canonical import canonical_json
+from mlops_box.models.values import REFERENCE_FILE, ModelVersion
+from mlops_box.monitoring.values import DataFinding, Finding, QualityFinding, Window
+from mlops_box.monitoring.windows import EPOCH, window_start
+from mlops_box.project import Gates, Monitor, Project
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_box.monitoring.counts import WindowCounts
+    from mlops_box.monitoring.reference import Reference
+
+_FEATURE = "feature:"
+_SEGMENT_ID_LENGTH = 22
+NOT_FINITE_LIMIT = 0.01
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A model to watch: its champion, and the declaration of its project where this box knows it."""
+
+    champion: ModelVersion
+    declaration: Project | None
+
+    @property
+    def model(self) -> str:
+        return self.champion.model
+
+    @property
+    def project(self) -> str:
+        return self.champion.project
+
+    @property
+    def monitor(self) -> Monitor:
+        return self.declaration.monitor if self.declaration else Monitor.model_validate({})
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides on quality."""
+        from mlops_box.evaluation.evaluate import leading_metric
+
+        gates = self.declaration.gates if self.declaration else Gates.model_validate({})
+        return leading_metric(gates, self.champion.task)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One due window with what was counted in it; ``table`` holds its rows with ground truth beside them."""
+
+    watched: Watched
+    version: ModelVersion
+    starts_at: datetime
+    counts: WindowCounts
+    profile_digest: str
+    counts_digest: str
+    table: pa.Table
+
+
+@dataclass(frozen=True)
+class Due:
+    """All that is due for one model: its windows, and the sealed parts that are accounted for by them."""
+
+    measured: tuple[Measured, ...] = ()
+    accounted: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass
+class References:
+    """The reference of each version, read once in a run."""
+
+    box: Box
+    _known: dict[str, Reference] = field(default_factory=dict)
+
+    def of(self, version: ModelVersion) -> Reference:
+        from mlops_box.monitoring.reference import Reference
+
+        if version.ref not in self._known:
+            data = self.box.models.file(version, REFERENCE_FILE)
+            self._known[version.ref] = Reference.from_bytes(data)
+        return self._known[version.ref]
+
+
+def measure(box: Box, watched: Watched, references: References) -> Due:
+    """Count and profile every window that new predictions or new ground truth fall into.
+
+    A window is due when a sealed part that is not accounted for has rows in it: late rows and late or corrected truth
+    bring a window back.
+    """
+    parts = box.windows.due_parts(watched.model)
+    if not parts:
+        return Due()
+    accounted = tuple((part["segment_id"], part["model"], part["kind"]) for part in parts)
+    segments = [part["segment_id"] for part in parts if part["kind"] == "prediction"]
+    truth_ids = _truth_ids(box, [part["digest"] for part in parts if part["kind"] == "truth"])
+    named = sorted({*segments, *(id_[:_SEGMENT_ID_LENGTH] for id_ in truth_ids)})
+    ranges = box.windows.segment_ranges(watched.model, named)
+    if not ranges:
+        return Due(accounted=accounted)
+    width = watched.monitor.window
+    start = window_start(min(first for first, _ in ranges), width)
+    end = window_start(max(last for _, last in ranges), width) + width
+    table = box.predictions.predictions(watched.model, start=start, end=end)
+    versions = cache(lambda number: box.models.get(f"{watched.model}@{number}"))
+    measured = [
+        _measure_one(box, watched, versions(number), starts_at, rows, references)
+        for (number, starts_at), rows in _split(table, width, segments, truth_ids)
+    ]
+    return Due(tuple(measured), accounted)
+
+
+def judge_drift(measured: Measured, references: References) -> Finding:
+    """The window against the reference of the version that answered."""
+    from mlops_box.monitoring.drift import DriftDetector
+
+    declared = measured.watched.monitor
+    detector = DriftDetector(
+        references.of(measured.version),
+        fdr=declared.fdr,
+        effect=declared.effect,
+        min_rows=declared.min_rows,
+    )
+    return detector.check_counts(measured.counts)
+
+
+def judge_quality(box: Box, measured: Measured) -> QualityFinding | None:
+    """Realised quality; ``None`` where no ground truth has arrived."""
+    import numpy as np
+
+    from mlops_box.evaluation.metrics import class_index
+    from mlops_box.monitoring.quality import Answers, assess_quality
+
+    version, table = measured.version, _with_truth(box, measured)
+    if table.num_rows == 0:
+        return None
+    if version.task == "regression":
+        truth = table["truth_number"].to_numpy()
+        answers = Answers(table["prediction"].to_numpy(), None, None)
+    else:
+        classes = version.signature.classes or ()
+        truth = np.array(table["truth"].to_pylist(), dtype=object)
+        labels = class_index(np.array(table["label"].to_pylist(), dtype=object), classes)
+        answers = Answers(None, labels, np.array(table["probability"].to_pylist(), dtype=np.float64))
+    return assess_quality(
+        version.task,
+        truth=truth,
+        answers=answers,
+        classes=version.signature.classes,
+        metric=measured.watched.metric,
+        held_out=version.metrics,
+        limit=measured.watched.monitor.quality,
+        rows=measured.table.num_rows,
+        held_out_rows=version.lineage.get("rows_test"),
+    )
+
+
+def judge_data(measured: Measured, drift: Finding) -> DataFinding:
+    """Missing values that came or went, and answers that are no numbers."""
+    import pyarrow.compute as pc
+
+    rows = measured.table.num_rows
+    not_finite = int(pc.sum(pc.equal(measured.table["outcome"], "not_finite")).as_py() or 0)
+    minimum = measured.watched.monitor.min_rows
+    if rows < minimum:
+        return DataFinding("cannot_tell", rows, not_finite, (), f"{rows} rows, {minimum} are needed")
+    problems = [f"{name}: {_missing_text(drift, name)}" for name in drift.missing]
+    if not_finite > NOT_FINITE_LIMIT * rows:
+        problems.append(f"{not_finite} of {rows} answers were no finite numbers")
+    if problems:
+        return DataFinding("bad", rows, not_finite, drift.missing, "; ".join(problems))
+    return DataFinding("fine", rows, not_finite, (), "no more missing values than in the reference")
+
+
+def assemble(box: Box, measured: Measured, drift: Finding, quality: QualityFinding | None) -> Window:
+    """The window as it is stored. The newest window may still be open; it is judged as soon as it has enough rows."""
+    width = measured.watched.monitor.window
+    ends_at = measured.starts_at + width
+    now = box.clock.now()
+    summary = {
+        "counts_digest": measured.counts_digest,
+        "complete": now >= ends_at,
+        "latency_ms": _latency(measured.table),
+        "options": measured.watched.monitor.model_dump(mode="json"),
+    }
+    return Window(
+        model=measured.version.model, number=measured.version.number,
+        starts_at=measured.starts_at, ends_at=ends_at, rows=measured.table.num_rows,
+        rows_with_truth=quality.rows_with_truth if quality else 0,
+        drift=drift, quality=quality, data=judge_data(measured, drift), summary=summary,
+        profile_digest=measured.profile_digest, computed_at=now,
+    )  # fmt: skip
+
+
+def _measure_one(
+    box: Box, watched: Watched, version: ModelVersion, starts_at: datetime, rows: pa.Table, references: References
+) -> Measured:  # fmt: skip
+    from mlops_box.monitoring.counts import count_window
+    from mlops_box.monitoring.profile import profile_table
+
+    seen = _as_reference_columns(rows, version)
+    counts = count_window(references.of(version), seen)
+    stored = canonical_json(counts.to_dict()).encode()
+    return Measured(
+        watched, version, starts_at, counts,
+        box.objects.put_bytes(profile_table(seen, at=starts_at), kind="profile"),
+        box.objects.put_bytes(stored, kind="counts"),
+        rows,
+    )  # fmt: skip
+
+
+def _as_reference_columns(rows: pa.Table, version: ModelVersion) -> pa.Table:
+    """The columns under the names the reference uses."""
+    import pyarrow as pa
+
+    from mlops_box.monitoring.reference import PREDICTION
+
+    columns = {
+        feature.name: rows[_FEATURE + feature.name]
+        for feature in version.signature.features
+        if _FEATURE + feature.name in rows.column_names
+    }
+    columns[PREDICTION] = rows["label" if version.task == "multiclass" else "prediction"]
+    return pa.table(columns)
+
+
+def _split(
+    table: pa.Table, width: timedelta, segments: list[str], truth_ids: list[str]
+) -> list[tuple[tuple[int, datetime], pa.Table]]:
+    """The rows of each (version, window) that has a new row or new truth, in order of time."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = table.filter(pc.not_equal(table["variant"], "shadow"))
+    if table.num_rows == 0:
+        return []
+    microseconds = table["event_time"].cast(pa.int64()).to_numpy()
+    place = microseconds // (width // timedelta(microseconds=1))
+    number = table["number"].to_numpy()
+    origin = pc.utf8_slice_codeunits(table["id"], 0, _SEGMENT_ID_LENGTH)
+    fresh = pc.or_(
+        pc.is_in(origin, value_set=pa.array(segments, pa.string())),
+        pc.is_in(table["id"], value_set=pa.array(truth_ids, pa.string())),
+    ).to_numpy()
+    touched = sorted({(int(p), int(n)) for p, n in zip(place[fresh], number[fresh], strict=True)})
+    return [
+        ((n, EPOCH + p * width), table.take(pa.array(np.flatnonzero((place == p) & (number == n)))))
+        for p, n in touched
+    ]
+
+
+def _truth_ids(box: Box, digests: list[str]) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: set[str] = set()
+    for digest in digests:
+        table = pq.read_table(pa.BufferReader(box.objects.read(digest)), columns=["id"])
+        found.update(table["id"].to_pylist())
+    return sorted(found)
+
+
+def _with_truth(box: Box, measured: Measured) -> pa.Table:
+    """Rows that have both a finite answer and ground truth of the right kind."""
+    import pyarrow.compute as pc
+
+    rows = measured.table.filter(pc.equal(measured.table["outcome"], "ok"))
+    wanted = "truth_number" if measured.version.task == "regression" else "truth"
+    truth = box.predictions.truth(measured.version.model, rows["id"].to_pylist())
+    truth = truth.filter(pc.is_valid(truth[wanted])).select(["id", "truth", "truth_number"])
+    answer = "prediction" if measured.version.task == "regression" else "label"
+    answered = rows.select(["id", "prediction", "label"]).filter(pc.is_valid(rows[answer]))
+    joined = answered.join(truth, "id", join_type="inner").sort_by("id")
+    if measured.version.task == "regression":
+        return joined
+    # Arrow joins no list columns: the probabilities follow by position.
+    place = {id_: index for index, id_ in enumerate(rows["id"].to_pylist())}
+    order = [place[id_] for id_ in joined["id"].to_pylist()]
+    return joined.append_column("probability", rows["probability"].take(order))
+
+
+def _missing_text(drift: Finding, name: str) -> str:
+    return next(test.message for test in drift.feature(name).tests if test.test == "missing")
+
+
+def _latency(rows: pa.Table) -> dict[str, Any]:
+    import pyarrow.compute as pc
+
+    p50, p99 = pc.quantile(rows["latency_ms"], [0.5, 0.99]).to_pylist()
+    return {"p50": p50, "p99": p99}
