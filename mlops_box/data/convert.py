@@ -124,8 +124,10 @@ def _from_json(column: str, want: ColumnType) -> Converted:
         )
     elif want == "bigint":
         missing += f" OR ({kind} = 'DOUBLE' AND isnan({double}))"
+        # Integers beyond 64 bits are of the kind DOUBLE, and rounding could bring them back inside.
+        whole = f"{number} OR regexp_full_match(CAST({column} AS VARCHAR), '-?[0-9]+')"
         value = (
-            f"CASE WHEN {number} THEN TRY_CAST(CAST({column} AS VARCHAR) AS BIGINT) "
+            f"CASE WHEN {whole} THEN TRY_CAST(CAST({column} AS VARCHAR) AS BIGINT) "
             f"WHEN {kind} = 'DOUBLE' THEN {_integral(double)} END"
         )
     elif want == "double":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +78,7 @@ class SnapshotStore:
         """The newest snapshot of a project, ``None`` when it has none."""
         return next(iter(self.list(project, limit=1)), None)
 
-    def table(self, snapshot: Snapshot, columns: list[str] | None = None) -> pa.Table:
+    def table(self, snapshot: Snapshot, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows, verified against the snapshot's id.
 
         Args:
@@ -101,7 +102,7 @@ class SnapshotStore:
         # Dots in a column's name would be read as a path into a struct: whole columns, chosen by place.
         with pq.ParquetFile(path) as file:
             table = file.read()
-        return table if columns is None else table.select(columns)
+        return table if columns is None else table.select(list(columns))
 
     def path(self, snapshot: Snapshot) -> Path:
         """The snapshot's Parquet file; never write to it."""
@@ -116,7 +117,7 @@ class SnapshotStore:
         """Lines that could not be parsed: ``file, line, column, reason``; ``None`` when there were none."""
         return self._evidence(snapshot.rejects_digest)
 
-    def refusals(self, project: str | None = None, limit: int = 100) -> list[Refusal]:  # type: ignore[valid-type]
+    def refusals(self, project: str | None = None, limit: int = 100) -> Sequence[Refusal]:
         """The newest refused batches, newest first."""
         rows = self._db.read(
             "SELECT * FROM refusals WHERE (:project IS NULL OR project = :project) ORDER BY at DESC, id DESC LIMIT :limit",
@@ -130,7 +131,7 @@ class SnapshotStore:
                 parse_time(row["at"]),
                 verdict_from(json.loads(row["verdict"])),
                 json.loads(row["lineage"]),
-            )  # fmt: skip
+            )
             for row in rows
         ]
 
