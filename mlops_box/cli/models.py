@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mlops_box.operations.compare_versions import VersionDiff
 
 
+_WIDTH = 40
+
+
 @click.group("models", short_help="Model versions, aliases, gates and cards.")
 def command() -> None:
     """Model versions, aliases, gates and cards.
@@ -255,8 +258,8 @@ def _diff_text(found: VersionDiff) -> str:
     parts = []
     for title, changes in sections:
         if changes:
-            headers = [title.upper(), found.a.upper(), found.b.upper()]
-            lines = [(change.what, _short(change.a), _short(change.b)) for change in changes]
+            headers = [title.upper(), found.a, found.b]
+            lines = [(change.what, *_shortened(change.a, change.b)) for change in changes]
             parts.append(table(headers, lines, empty=""))
         else:
             parts.append(f"{title}: no difference")
@@ -267,6 +270,22 @@ def _diff_text(found: VersionDiff) -> str:
     return "\n\n".join(parts)
 
 
+def _shortened(a: object, b: object) -> tuple[object, object]:
+    """Long texts from where they begin to differ."""
+    if not (isinstance(a, str) and isinstance(b, str)):
+        return _short(a), _short(b)
+    pairs = zip(a, b, strict=False)
+    common = next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(a), len(b)))
+    if max(len(a), len(b)) <= _WIDTH or common < 8:
+        return _short(a), _short(b)
+    start = max(common - 8, 0)
+    return _short("…" + a[start:]), _short("…" + b[start:])
+
+
 def _short(value: object) -> object:
     text = str(value)
-    return value if value is None or isinstance(value, float) or len(text) <= 40 else text[:39] + "…"
+    return (
+        value
+        if value is None or isinstance(value, float) or len(text) <= _WIDTH
+        else text[: _WIDTH - 1] + "…"
+    )

@@ -77,11 +77,13 @@ def _text(facts: dict[str, Any]) -> str:
     if facts["notes"]:
         parts.append("notes\n" + "\n".join(f"  {note}" for note in facts["notes"]))
     model = facts["model"]
-    parts.append(
-        f"next\n  mlops-box models card {ref}      write its card\n"
-        f"  mlops-box up                    serve {model}\n"
-        f"  mlops-box predict {model} --row '{{...}}'"
-    )
+    commands = [
+        (f"mlops-box models card {ref}", "write its card"),
+        ("mlops-box up", f"serve {model}"),
+        (f"mlops-box predict {model} --row '{{...}}'", "ask it"),
+    ]
+    width = max(len(typed) for typed, _ in commands)
+    parts.append("next\n" + "\n".join(f"  {typed.ljust(width)}  {what}" for typed, what in commands))
     return "\n\n".join(parts)
 
 

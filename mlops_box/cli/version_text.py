@@ -14,8 +14,10 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
 def metrics_text(metrics: Mapping[str, float], champion: Mapping[str, Any] | None) -> str:
     """The metrics, beside the champion's on the same rows where there was one."""
-    from mlops_box.evaluation.metrics import better_by
+    from mlops_box.evaluation.metrics import METRICS, better_by
 
+    order = [name for names in METRICS.values() for name in names]
+    metrics = dict(sorted(metrics.items(), key=lambda item: order.index(item[0])))
     rivals: Mapping[str, float] = (champion or {}).get("metrics") or {}
     if not champion or not rivals:
         return table(["METRIC", "VALUE"], list(metrics.items()), empty="no metric could be computed")
@@ -28,7 +30,7 @@ def metrics_text(metrics: Mapping[str, float], champion: Mapping[str, Any] | Non
         gain = better_by(name, value, rival)
         verdict = "same" if abs(gain) < 1e-12 else "better" if gain > 0 else "worse"
         lines.append((name, value, rival, f"{value - rival:+.3g}", verdict))
-    headers = ["METRIC", "THIS", str(champion["champion"]).upper(), "DIFFERENCE", ""]
+    headers = ["METRIC", "THIS", str(champion["champion"]), "DIFFERENCE", ""]
     return table(headers, lines, empty="no metric could be computed")
 
 

@@ -79,7 +79,7 @@ def judge(
 
 
 def parity_gate(*, passed: bool, message: str, value: float | None, limit: float | None) -> GateResult:
-    """The verdict on export parity as a gate."""
+    """The verdict on export parity as a gate; ``value`` and ``limit`` are shares of rows that answer otherwise."""
     return GateResult(PARITY, passed, message, value, limit)
 
 

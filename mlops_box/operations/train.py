@@ -235,6 +235,7 @@ class _Training:
 
         from mlops_box.evaluation import evaluate, gates
         from mlops_box.models.runtime import OnnxModel
+        from mlops_box.training.parity import ROWS_OVER_ALLOWED
 
         declared = self.project.declaration
         model = OnnxModel(trained.packed_onnx, trained.signature, threads=2)
@@ -245,8 +246,8 @@ class _Training:
         parity = gates.parity_gate(
             passed=trained.parity.passed,
             message=trained.parity.message(),
-            value=trained.parity.max_abs_difference,
-            limit=trained.parity.tolerance,
+            value=max(part.rows_over / max(part.rows, 1) for part in trained.parity.variants),
+            limit=ROWS_OVER_ALLOWED,
         )
         results = gates.judge(
             declared.gates, metrics=metrics, slices=slices, comparison=comparison, parity=parity
