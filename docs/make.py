@@ -1,0 +1,122 @@
+"""Make the pages under docs/ that are read off the code; ``just docs`` runs it, a test holds them current.
+
+Usage: python docs/make.py [--check]
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from mlops_box import errors
+from mlops_box.cli.main import COMMANDS, command
+from mlops_box.errors import BoxError, ExitCode
+from mlops_box.project import json_schema
+
+DOCS = Path(__file__).parent
+
+MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.UNEXPECTED: "an unexpected failure: a bug; please report it with the traceback",
+    ExitCode.USAGE: "what was asked for cannot be done as asked: wrong input, file, name or option",
+    ExitCode.REFUSED: "the data broke its contract; nothing was published",
+    ExitCode.GATE: "the model failed a gate; its version is kept as rejected",
+    ExitCode.BUSY: "somebody else holds what is needed: a port, a lock, a running box",
+    ExitCode.UNAVAILABLE: "a server or process does not answer",
+    ExitCode.INTEGRITY: "stored data, the ledger or the database are not what they were",
+    ExitCode.STORAGE: "the disk is full, read-only or out of quota",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
+}
+
+
+def cli_page() -> str:
+    """Every command with its ``--help``, at a fixed width."""
+    parts = [
+        "# The command line\n",
+        "Made from the program itself by `just docs`. Every command that prints facts takes `--json`; standard output "
+        "carries the answer, standard error the talk. Exit codes: [exit-codes.md](exit-codes.md).\n",
+        _section("mlops-box", command, []),
+    ]
+    for name in COMMANDS:
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        parts += [_section(" ".join(["mlops-box", *path]), one, path) for path, one in _walk([name], found)]
+    return "\n".join(parts)
+
+
+def _walk(path: list[str], found: click.Command) -> Iterator[tuple[list[str], click.Command]]:
+    yield path, found
+    if isinstance(found, click.Group):
+        context = click.Context(found)
+        for name in found.list_commands(context):
+            below = found.get_command(context, name)
+            assert below is not None
+            yield from _walk([*path, name], below)
+
+
+def _section(title: str, found: click.Command, path: list[str]) -> str:
+    parent = None
+    for name in ["mlops-box", *path[:-1]] if path else []:
+        parent = click.Context(command if parent is None else found, info_name=name, parent=parent)
+    context = click.Context(
+        found, info_name=title.split()[-1], parent=parent, terminal_width=100, max_content_width=100
+    )
+    text = "\n".join(line.rstrip() for line in found.get_help(context).splitlines())
+    return f"{'#' * (2 + max(0, len(path) - 1))} {title}\n\n```text\n{text}\n```\n"
+
+
+def exit_code_page() -> str:
+    """The exit codes and the errors that lead to each."""
+    lines = [
+        "# Exit codes\n",
+        "Scripts may rely on these numbers and on the `code` of an error. With `--json` an error is one object on standard "
+        'output: `{"error": {"code", "message", "hint", "details"}}`. The inference server uses the same codes in its '
+        "answers.\n",
+        "| exit | meaning | `code` |",
+        "| ---: | --- | --- |",
+    ]
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, BoxError)]
+    for code in ExitCode:
+        names = [f"`{kind.code}`" for kind in kinds if kind.exit_code is code and kind is not BoxError]
+        lines.append(f"| {int(code)} | {MEANINGS[code]} | {', '.join(names)} |")
+    return "\n".join(lines) + "\n"
+
+
+def schema_page() -> str:
+    """The JSON Schema of mlops.toml."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "exit-codes.md": exit_code_page,
+    "mlops.schema.json": schema_page,
+}
+
+
+def stale() -> list[str]:
+    """Pages that are not what the code says now."""
+    return [
+        name
+        for name, make in PAGES.items()
+        if not (DOCS / name).exists() or (DOCS / name).read_text(encoding="utf-8") != make()
+    ]
+
+
+def main() -> None:
+    if "--check" in sys.argv[1:]:
+        if found := stale():
+            sys.exit(f"not current: {', '.join(found)}; run `just docs`")
+        return
+    for name in stale():
+        (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
+        sys.stdout.write(f"docs/{name}\n")
+
+
+if __name__ == "__main__":
+    main()
