@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from prefect.states import Cancelled, Failed
 
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, GateError, RefusedError
-from mlops_box.home import Home
+from mlops_box.home import Home, home_from
 from mlops_box.operations.locks import held
 from mlops_box.progress import Progress
 from mlops_box_flows.caller import current_caller
@@ -31,7 +32,7 @@ class Outcome(Protocol):
 
 
 async def conduct(
-    kind: str, subject: str, home: str, operation: Callable[[Box], Outcome], *, lane: str | None = None
+    kind: str, subject: str, home: str | None, operation: Callable[[Box], Outcome], *, lane: str | None = None
 ) -> dict[str, Any] | State[Any]:
     """Run one operation as the body of a flow.
 
@@ -45,7 +46,7 @@ async def conduct(
     caller = current_caller()
     try:
         with (
-            Box.open(Path(home)) as box,
+            Box.open(home_from(os.environ, given=Path(home) if home else None)) as box,
             marked(box.home, flow_run_id()),
             interruptible(caller.in_place),
             _in_lane(box.home, lane, caller.progress),

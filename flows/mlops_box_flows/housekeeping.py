@@ -13,11 +13,11 @@ from mlops_box_flows.steps import PrefectSteps
 
 
 @flow(name="housekeeping", flow_run_name="housekeeping", persist_result=False, validate_parameters=True)
-async def housekeeping(home: str, trigger: str = "schedule") -> Any:
+async def housekeeping(home: str | None = None, trigger: str = "schedule") -> Any:
     """Sweep what is left over, close dead runs, seal dead segments, prune logs, check the database.
 
     Args:
-        home: The box's home.
+        home: The box's home; ``MLOPS_BOX_HOME`` of the executing process when ``None``.
         trigger: Who asked.
     """
 

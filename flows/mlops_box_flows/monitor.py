@@ -15,7 +15,7 @@ from mlops_box_flows.steps import PrefectSteps
 
 @flow(name="monitor", flow_run_name="monitor-{subject}", persist_result=False, validate_parameters=True)
 async def monitor(
-    home: str,
+    home: str | None = None,
     model: str | None = None,
     subject: str = "all",
     trigger: str = "schedule",
@@ -24,7 +24,7 @@ async def monitor(
     """Compare live traffic with the reference, alert, decide; decisions that are still pending are dispatched again.
 
     Args:
-        home: The box's home.
+        home: The box's home; ``MLOPS_BOX_HOME`` of the executing process when ``None``.
         model: One model; all when ``None``.
         subject: What the run is called after.
         trigger: Who asked.

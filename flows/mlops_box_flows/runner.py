@@ -25,8 +25,8 @@ from mlops_box_flows.deployments import Plan, plans, to_deployment
 from mlops_box_flows.reconcile import close_dead_flow_runs, drop_late_runs
 
 if TYPE_CHECKING:
-    from prefect.runner import Runner
     from prefect.client.orchestration import PrefectClient
+    from prefect.runner import Runner
 
 # Runs that wait for a lane hold a slot too: monitoring must not starve behind queued trainings.
 FLOW_RUNS_AT_ONCE = 8
@@ -49,8 +49,8 @@ class BoxRunner:
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT; active flow runs are cancelled then."""
-        from prefect.runner import Runner
         from prefect.client.orchestration import get_client
+        from prefect.runner import Runner
 
         async with get_client() as client:
             await self._mend(client)

@@ -14,14 +14,16 @@ from mlops_box_flows.steps import PrefectSteps
 
 
 @flow(name="score", flow_run_name="score-{model}", persist_result=False, validate_parameters=True)
-async def score(model: str, source: str, target: str, home: str, trigger: str = "manual") -> Any:
+async def score(
+    model: str, source: str, target: str, home: str | None = None, trigger: str = "manual"
+) -> Any:
     """Predict every row of a file with a model version.
 
     Args:
         model: ``name``, ``name@7`` or ``name@champion``.
         source: The file to read.
         target: The file to write, Parquet or CSV by its ending.
-        home: The box's home.
+        home: The box's home; ``MLOPS_BOX_HOME`` of the executing process when ``None``.
         trigger: Who asked.
     """
 

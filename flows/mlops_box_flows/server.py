@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -50,6 +51,8 @@ def command(home: Path, port: int, while_used: bool) -> None:
     environment = own_environment(place, port=port, secret=api_secret(place), environ=os.environ)
     os.environ.clear()
     os.environ.update(environment)
+    # uvicorn raises the signal again once it has shut down; the default handler would end us before we tidy up.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     asyncio.run(_serve(place, port, listener, while_used=while_used))
 
 

@@ -16,8 +16,8 @@ from mlops_box_flows.steps import PrefectSteps
 @flow(name="train", flow_run_name="train-{project}", persist_result=False, validate_parameters=True)
 async def train(
     project: str,
-    folder: str,
-    home: str,
+    folder: str | None = None,
+    home: str | None = None,
     trigger: str = "schedule",
     idempotency_key: str | None = None,
     snapshot_id: str | None = None,
@@ -26,8 +26,8 @@ async def train(
 
     Args:
         project: The project's name.
-        folder: The folder of its ``mlops.toml``.
-        home: The box's home.
+        folder: The folder of its ``mlops.toml``; where the box knows it to be when ``None``.
+        home: The box's home; ``MLOPS_BOX_HOME`` of the executing process when ``None``.
         trigger: Who asked: schedule, manual, or the policy's reason.
         idempotency_key: At most one run of this key ever starts.
         snapshot_id: Train on this snapshot instead of reading the source again.
@@ -39,7 +39,7 @@ async def train(
 
         return operations.train(
             box,
-            load_project(Path(folder)),
+            load_project(Path(folder) if folder else box.projects.get(project).folder),
             steps=PrefectSteps(),
             progress=current_caller().progress,
             trigger=trigger,

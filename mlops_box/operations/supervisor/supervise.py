@@ -82,7 +82,7 @@ class Supervisor:
             UnavailableError: Something did not come up at all; all of it is stopped again.
         """
         lock = FileLock(self._home.run / UP_LOCK)
-        if not lock.try_acquire():
+        if not _taken(lock):
             raise already_up(self._home)
         try:
             self._recover()
@@ -262,6 +262,16 @@ class Supervisor:
         write_state(self._home, state)
         if self._on_change is not None:
             self._on_change(state)
+
+
+def _taken(lock: FileLock, *, patience_s: float = 1.0) -> bool:
+    """Take the lock; who only looks whether it is held (``status``) holds it for a moment."""
+    deadline = time.monotonic() + patience_s
+    while not lock.try_acquire():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 _OPTION = {"inference server": "--port", "Prefect server": "--prefect-port"}
