@@ -49,12 +49,12 @@ def calibration_plot(
         probability: [n]; of the event.
         happened: [n]; bool.
         what: The event, for the axis.
-        bins: Bins with equally many rows.
+        bins: Bins of equal width; a larger point holds more rows.
     """
     said, seen, rows = reliability(probability, happened, bins=bins)
     with _figure(4.6, 3.6) as (axes, finish):
         axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1.4, linestyle=(0, (4, 3)))
-        sizes = 20 + 60 * rows / max(rows.max(), 1) if len(rows) else rows
+        sizes = 18 + 90 * np.sqrt(rows / rows.max())
         axes.plot(said, seen, color=_ACCENT, linewidth=1.6)
         axes.scatter(said, seen, s=sizes, color=_ACCENT, zorder=3)
         axes.set_xlim(-0.02, 1.02)
@@ -67,9 +67,11 @@ def calibration_plot(
 def reliability(
     probability: np.ndarray[Any, Any], happened: np.ndarray[Any, Any], *, bins: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """(mean probability, share that happened, rows) of each bin; bins hold about equally many rows."""
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
-    places = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, max(len(edges) - 2, 0))
+    """(mean probability, share that happened, rows) of each bin that has rows; bins are equally wide.
+
+    Bins with equally many rows would crowd at zero where the event is rare.
+    """
+    places = np.clip((probability * bins).astype(np.int64), 0, bins - 1)
     used = np.unique(places)
     said = np.array([probability[places == place].mean() for place in used])
     seen = np.array([happened[places == place].mean() for place in used])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlops_box
@@ -161,7 +162,9 @@ def _pictures(found: Found, metric: str) -> list[Picture]:
             said, happened = answers.output.probability.max(axis=1), index == answers.output.label
             what = f"its answer for {signature.target} is right"
         svg = plots.calibration_plot(np.asarray(said, dtype=np.float64), happened, what=what)
-        note = "Near the diagonal, a predicted probability means what it says; each point holds as many rows."
+        note = (
+            "Near the diagonal, a predicted probability means what it says; a larger point holds more rows."
+        )
         pictures.append(Picture("Calibration", note, svg))
     if found.evaluation.importance:
         svg = plots.importance_plot(found.evaluation.importance, metric=metric)
@@ -178,7 +181,11 @@ def _lineage_lines(found: Found) -> list[tuple[str, str]]:
         commit = f"{git['commit']}{' (with uncommitted changes)' if git.get('dirty') else ''}"
     packages = environment.get("packages") or {}
     programs = ", ".join(f"{name} {version}" for name, version in packages.items())
-    sources = found.snapshot.lineage.get("source")
+    source = found.snapshot.lineage
+    files = [
+        f"{Path(str(item['path'])).name} (sha256 {str(item['sha256'])[:16]})"
+        for item in source.get("files") or []
+    ]
     lines = [
         ("Run", f"{found.run_id} (started by: {found.trigger})"),
         ("Snapshot", found.snapshot.id),
@@ -191,8 +198,8 @@ def _lineage_lines(found: Found) -> list[tuple[str, str]]:
         ("Seed", str(found.project.declaration.model.seed)),
         ("Environment", f"Python {environment.get('python')}, {programs}"),
     ]
-    if isinstance(sources, str):
-        lines.insert(2, ("Source", sources))
+    shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    lines.insert(2, ("Source", f"{source.get('source')}: {shown}" if shown else str(source.get("source"))))
     return lines
 
 
