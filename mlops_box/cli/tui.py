@@ -1,0 +1,52 @@
+"""``mlops-box tui``: starts the terminal screen, a face of its own, by its module name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from mlops_box.cli.common import emit, home_option, json_option, open_box
+from mlops_box.errors import UsageError
+
+
+@click.command(short_help="Open the terminal screen.")
+@home_option
+@click.option(
+    "--view", default="home", show_default=True, help="The first view: home, runs, models, serving ..."
+)
+@click.option(
+    "--theme", default="dark", show_default=True, help="dark, light, or the name of a Textual theme."
+)
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII alone, for serial consoles.")
+@click.option("--readonly", is_flag=True, help="Grey all keys that act (this version only looks).")
+@click.option(
+    "--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Write the view as SVG and leave."
+)
+@click.option("--size", default="120x36", show_default=True, help="Columns x rows of the screenshot.")
+@click.option("--press", default="", help="Keys to press before the screenshot, with commas between.")
+@json_option
+def command(
+    home: Path | None, view: str, theme: str, ascii_only: bool, readonly: bool,
+    screenshot: Path | None, size: str, press: str, as_json: bool,
+) -> int:  # fmt: skip
+    """Open the terminal screen.
+
+    Live runs, models, serving, drift, alerts, decisions and data; ? lists the keys. It reads box.db and works while
+    the servers are down.
+    """
+    if as_json and screenshot is None:
+        raise UsageError("a screen has no JSON", hint="mlops-box status --json")
+    with open_box(home, read_only=True) as box:
+        root = box.home.root
+    arguments = ["--home", str(root), "--view", view, "--theme", theme, "--size", size, f"--press={press}"]
+    arguments += ["--ascii"] * ascii_only + ["--readonly"] * readonly
+    if screenshot is not None:
+        arguments += ["--screenshot", str(screenshot)]
+    code = subprocess.run([sys.executable, "-m", "mlops_box_tui", *arguments], check=False).returncode
+    if code == 0 and screenshot is not None:
+        facts = {"file": str(screenshot), "view": view, "size": size}
+        emit(facts, as_json=as_json, text=f"wrote {screenshot}")
+    return code

@@ -1,0 +1,74 @@
+"""What a person looks at: pages of rows and details, read from box.db and the box's files.
+
+Plain functions over a Box that may be open read-only; rows are frozen dataclasses; filter, sort and limit run in SQL.
+"""
+
+from mlops_box.operations.views.alerts import (
+    AlertDetail,
+    AlertRow,
+    DecisionDetail,
+    DecisionRow,
+    alert_detail,
+    decision_detail,
+    list_alerts,
+    list_decisions,
+)
+from mlops_box.operations.views.data import BatchDetail, BatchRow, batch_detail, list_batches
+from mlops_box.operations.views.drift import DriftRow, FeatureDetail, WindowRow, feature_detail, list_drift
+from mlops_box.operations.views.findings import FindingView
+from mlops_box.operations.views.models import (
+    ModelRow,
+    VersionDetail,
+    VersionFile,
+    VersionRow,
+    list_models,
+    list_versions,
+    version_detail,
+)
+from mlops_box.operations.views.paging import Page, Query
+from mlops_box.operations.views.pulse import Counts, Pulse, read_counts, read_pulse
+from mlops_box.operations.views.runs import RunDetail, RunRow, list_runs, run_detail
+from mlops_box.operations.views.serving import ServedModel, ServingStatus, read_serving
+from mlops_box.operations.views.shapes import Shape
+
+__all__ = [
+    "AlertDetail",
+    "AlertRow",
+    "BatchDetail",
+    "BatchRow",
+    "Counts",
+    "DecisionDetail",
+    "DecisionRow",
+    "DriftRow",
+    "FeatureDetail",
+    "FindingView",
+    "ModelRow",
+    "Page",
+    "Pulse",
+    "Query",
+    "RunDetail",
+    "RunRow",
+    "ServedModel",
+    "ServingStatus",
+    "Shape",
+    "VersionDetail",
+    "VersionFile",
+    "VersionRow",
+    "WindowRow",
+    "alert_detail",
+    "batch_detail",
+    "decision_detail",
+    "feature_detail",
+    "list_alerts",
+    "list_batches",
+    "list_decisions",
+    "list_drift",
+    "list_models",
+    "list_runs",
+    "list_versions",
+    "read_counts",
+    "read_pulse",
+    "read_serving",
+    "run_detail",
+    "version_detail",
+]

@@ -1,0 +1,78 @@
+"""``python -m mlops_box_tui --home DIR``: how ``mlops-box tui`` starts the screen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from mlops_box.box import Box
+from mlops_box.errors import BoxError, StorageError, UsageError
+from mlops_box.home import home_from
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except BoxError as error:
+        sys.stderr.write(f"error: {error.message}\n" + (f"  try: {error.hint}\n" if error.hint else ""))
+        return int(error.exit_code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mlops_box_tui", description="The box in a terminal.")
+    parser.add_argument("--home", type=Path, help="the box's home")
+    parser.add_argument("--view", default="home", help="the first view")
+    parser.add_argument("--theme", default="dark", help="dark, light or a Textual theme")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
+    parser.add_argument("--readonly", action="store_true", help="grey all keys that act")
+    parser.add_argument("--screenshot", type=Path, metavar="FILE", help="write one view as SVG and leave")
+    parser.add_argument("--size", default="120x36", help="columns x rows of the screenshot")
+    parser.add_argument(
+        "--press", default="", help="keys to press before the screenshot, with commas between"
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    size = _size(options.size)
+    if options.screenshot is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("this is no terminal", hint="mlops-box tui --screenshot FILE, or mlops-box status")
+    with Box.open(home_from(os.environ, given=options.home), read_only=True) as box:
+        # Textual costs 0.3 s to import: a wrong home is said before.
+        from mlops_box_tui.app import BoxApp
+        from mlops_box_tui.keys import known_ids
+        from mlops_box_tui.registry import VIEWS
+        from mlops_box_tui.screenshot import take_screenshot
+        from mlops_box_tui.settings import Settings
+
+        if options.view not in VIEWS:
+            raise UsageError(f"there is no view {options.view!r}", hint=f"views: {', '.join(VIEWS)}")
+        settings = Settings(options.theme, options.ascii, options.readonly)
+        settings = settings.with_file(box.home.root, known_ids=known_ids())
+        app = BoxApp(box, settings=settings, start=options.view)
+        if options.screenshot is None:
+            app.run()
+            return app.return_code or 0
+        press = [key for key in options.press.split(",") if key]
+        svg = take_screenshot(app, size=size, press=press)
+        try:
+            options.screenshot.write_text(svg, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write {options.screenshot}: {error.strerror}") from error
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{2,3})x(\d{2,3})", text)
+    if not match:
+        raise UsageError(f"{text!r} is no size", hint="write columns x rows, for example 120x36")
+    return int(match[1]), int(match[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Every key of the terminal, read from the code itself; ``python -m mlops_box_tui.keys docs/tui.md`` writes them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from mlops_box_tui.app import BoxApp, MainScreen
+from mlops_box_tui.screens.detail import DetailScreen, Tab
+from mlops_box_tui.screens.help import HelpScreen
+from mlops_box_tui.screens.logs import LogScreen
+from mlops_box_tui.views.base import ListView
+from mlops_box_tui.views.home import Panel
+from mlops_box_tui.views.serving import ServingView
+from mlops_box_tui.widgets.prompt import PromptInput
+from mlops_box_tui.widgets.table import ResourceTable
+
+BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
+
+# Heading in the docs and the class whose own bindings stand under it.
+PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
+    ("Everywhere", BoxApp),
+    ("In the list views", MainScreen),
+    ("In a table", ResourceTable),
+    ("In a list view", ListView),
+    ("On a panel of the home view", Panel),
+    ("In the serving view", ServingView),
+    ("In a detail", DetailScreen),
+    ("In a detail's text", Tab),
+    ("In the log files", LogScreen),
+    ("In the line behind `:` and `/`", PromptInput),
+    ("In the help", HelpScreen),
+)
+_NAMES = {
+    "slash": "/", "colon": ":", "minus": "-", "question_mark": "?", "exclamation_mark": "!",
+    "left_square_bracket": "[", "right_square_bracket": "]", "greater_than_sign": ">", "less_than_sign": "<",
+    "escape": "esc",
+}  # fmt: skip
+
+
+def own_bindings(place: type[DOMNode]) -> Iterator[Binding]:
+    """The bindings a class declares itself."""
+    for binding in place.__dict__.get("BINDINGS", ()):
+        assert isinstance(binding, Binding)
+        yield binding
+
+
+def known_ids() -> frozenset[str]:
+    """All ids that ``[keys]`` of ``tui.toml`` may name."""
+    return frozenset(binding.id for _, place in PLACES for binding in own_bindings(place) if binding.id)
+
+
+def keys_markdown() -> str:
+    """A table a place."""
+    parts = []
+    for title, place in PLACES:
+        lines = [f"### {title}", "", "| key | does | id |", "| --- | --- | --- |"]
+        for binding in own_bindings(place):
+            keys = " ".join(f"`{_NAMES.get(key, key)}`" for key in binding.key.split(","))
+            lines.append(f"| {keys} | {binding.tooltip} | `{binding.id}` |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def with_keys(page: str) -> str:
+    """A page whose part between the marks is what the code says."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{keys_markdown()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(with_keys(path.read_text(encoding="utf-8")), encoding="utf-8")

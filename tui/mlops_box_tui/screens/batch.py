@@ -1,0 +1,73 @@
+"""One checked batch: the rules it met and broke, with examples, its columns and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from mlops_box.box import Box
+from mlops_box.operations.views import BatchDetail, batch_detail
+from mlops_box_tui.look import Look
+from mlops_box_tui.screens.detail import Body, DetailScreen, Link
+from mlops_box_tui.widgets.grids import facts, heading, rows, tree
+
+
+class BatchScreen(DetailScreen[BatchDetail]):
+    """A snapshot or refusal by its id or the beginning of it."""
+
+    TABS = ("verdict", "examples", "schema", "lineage")
+
+    def fetch(self, box: Box) -> BatchDetail:
+        return batch_detail(box, self.subject)
+
+    def heading(self, detail: BatchDetail, look: Look) -> Text:
+        row = detail.row
+        what = "snapshot" if row.state == "accepted" else f"batch at the {row.door} door"
+        return Text.assemble(
+            " ", look.state(row.state), "  ", look.text(f"{what} of {row.project}"), "  ", look.ago(row.at), "  ",
+            look.text(row.id[:16], "quiet"),
+        )  # fmt: skip
+
+    def body(self, tab: str, detail: BatchDetail, look: Look) -> Body:
+        match tab:
+            case "verdict":
+                return Body(_verdict(detail, look))
+            case "examples":
+                return Body(_examples(detail, look))
+            case "schema":
+                lines = [(column.name, column.type) for column in detail.schema]
+                return Body([rows(("column", "type"), lines, look, empty="a refused batch keeps no schema")])
+        return Body([tree(detail.lineage, look)])
+
+    def links(self, detail: BatchDetail) -> Sequence[Link]:
+        return [Link("version", ref, "trained on it") for ref in detail.used_by]
+
+
+def _verdict(detail: BatchDetail, look: Look) -> list[RenderableType]:
+    row = detail.row
+    return [
+        facts(
+            [
+                ("rows in", row.rows_in), ("good", row.rows_good), ("quarantined", row.rows_quarantined),
+                ("unreadable", row.rows_rejected), ("used by", ", ".join(detail.used_by) or None),
+            ],
+            look,
+        ),
+        heading("rules of the batch"),
+        rows(("rule", "verdict", "value", "limit", "says"),
+             [(check.rule, look.state("passed" if check.ok else "failed"), check.value, check.limit, check.message)
+              for check in detail.checks],
+             look, empty="none recorded"),
+        heading("rules of rows that were broken"),
+        rows(("rule", ">rows"), [(hit.rule, hit.rows) for hit in detail.rules], look, empty="none: every row was good"),
+    ]  # fmt: skip
+
+
+def _examples(detail: BatchDetail, look: Look) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for hit in detail.rules:
+        parts.append(heading(look.text(f"{hit.rule}: {hit.rows} rows").plain))
+        parts += [tree(example, look) for example in hit.examples] or [Text("no example kept", style="dim")]
+    return parts or [Text("no row was bad", style="dim")]

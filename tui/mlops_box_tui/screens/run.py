@@ -1,0 +1,126 @@
+"""One run: its steps, parameters, curves, result and acts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from mlops_box.box import Box
+from mlops_box.operations.views import RunDetail, run_detail
+from mlops_box_tui.look import Look
+from mlops_box_tui.screens.acts import acts_table
+from mlops_box_tui.screens.detail import Body, DetailScreen, Link
+from mlops_box_tui.text import clean_lines
+from mlops_box_tui.widgets.chart import Chart, Series
+from mlops_box_tui.widgets.grids import facts, heading, rows, tree
+
+
+class RunScreen(DetailScreen[RunDetail]):
+    """A run by its id or the beginning of it."""
+
+    TABS = ("steps", "metrics", "parameters", "result", "acts")
+
+    def fetch(self, box: Box) -> RunDetail:
+        return run_detail(box, self.subject)
+
+    @property
+    def moving(self) -> bool:
+        return self.detail is not None and self.detail.run.state == "running"
+
+    def heading(self, detail: RunDetail, look: Look) -> Text:
+        run = detail.run
+        lost = run.state == "running" and detail.owner_alive is False
+        return Text.assemble(
+            " ", look.text(f"{run.kind} {run.project}"), "  ", look.state("lost" if lost else run.state), "  ",
+            look.took(run.started_at, run.ended_at), ("  run ", "dim"), look.text(run.id, "quiet"),
+        )  # fmt: skip
+
+    def body(self, tab: str, detail: RunDetail, look: Look) -> Body:
+        match tab:
+            case "steps":
+                return Body(_steps(detail, look))
+            case "metrics":
+                return _metrics(detail, look)
+            case "parameters":
+                return Body([tree(detail.run.params, look)])
+            case "result":
+                result = detail.run.result
+                return Body([tree(result, look) if result else Text("no result recorded", style="dim")])
+        return Body([acts_table(detail.acts, look)])
+
+    def links(self, detail: RunDetail) -> Sequence[Link]:
+        found = []
+        if detail.version:
+            found.append(Link("version", detail.version, "registered by this run"))
+        if detail.decision_id:
+            found.append(Link("decision", detail.decision_id, "asked for this run"))
+        if detail.alert_id:
+            found.append(Link("alert", detail.alert_id, "led to the decision"))
+        snapshot = (detail.run.result or {}).get("snapshot") or (detail.run.result or {}).get("snapshot_id")
+        if isinstance(snapshot, str):
+            found.append(Link("batch", snapshot, "the data of this run"))
+        return found
+
+
+def _steps(detail: RunDetail, look: Look) -> list[RenderableType]:
+    run = detail.run
+    parts: list[RenderableType] = []
+    if run.error:
+        error = Text(look.fit(clean_lines(run.error)), style=look.style("bad"))
+        parts += [Text.assemble(look.state(run.state), (" because:", "dim")), error, Text()]
+    parts.append(
+        rows(
+            ("step", "state", ">took", "detail"),
+            [
+                (s.name, look.state(s.state), look.took(s.started_at, s.ended_at), s.detail or "")
+                for s in detail.steps
+            ],
+            look,
+            empty="no step recorded",
+        )
+    )
+    parts += [
+        heading("run"),
+        facts(
+            [
+                ("started", f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC"),
+                ("ended", f"{run.ended_at:%Y-%m-%d %H:%M:%S} UTC" if run.ended_at else None),
+                ("started by", run.trigger),
+                ("process", f"{run.owner.pid}" if run.state == "running" else None),
+                ("flow run", run.flow_run_id),
+                ("version", detail.version),
+            ],
+            look,
+        ),
+    ]
+    return parts
+
+
+def _metrics(detail: RunDetail, look: Look) -> Body:
+    curves = {
+        name: [(step, value) for step, value in points if value is not None and math.isfinite(value)]
+        for name, points in detail.points.items()
+    }
+    drawn = {name: points for name, points in curves.items() if points}
+    result = detail.run.result or {}
+    numbers = result.get("metrics") if isinstance(result.get("metrics"), dict) else {}
+    parts: list[RenderableType] = []
+    if numbers:
+        parts.append(facts(sorted(numbers.items()), look))
+    if not drawn:
+        parts.append(Text("no curve recorded: only trainings in epochs draw one", style="dim"))
+        return Body(parts)
+    last = [(name, points[-1][0], float(points[-1][1]), look.spark([v for _, v in points], width=24))
+            for name, points in drawn.items()]  # fmt: skip
+    parts.append(rows(("curve", ">step", ">newest", "trend"), last, look, empty=""))
+    charts = [
+        Chart(name, [Series(name, [float(step) for step, _ in points], [value for _, value in points])])
+        for name, points in drawn.items()
+    ]
+    if len(charts) > 1 and len({name.split("_")[-1] for name in drawn}) == 1:
+        # Curves of one kind (train_loss, validation_loss) share their axis.
+        charts = [Chart(next(iter(drawn)).split("_")[-1], [chart.series[0] for chart in charts])]
+    return Body(parts, charts)

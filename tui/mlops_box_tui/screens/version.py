@@ -1,0 +1,135 @@
+"""One model version: metrics, gates, signature, lineage, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from mlops_box.box import Box
+from mlops_box.models.values import GateResult
+from mlops_box.operations.views import VersionDetail, version_detail
+from mlops_box.units import format_size
+from mlops_box_tui.look import Look
+from mlops_box_tui.screens.acts import acts_table
+from mlops_box_tui.screens.detail import Body, DetailScreen, Link
+from mlops_box_tui.widgets.grids import change, facts, heading, rows, tree
+
+
+class VersionScreen(DetailScreen[VersionDetail]):
+    """A version by ``name@7`` or ``name@alias``."""
+
+    TABS = ("metrics", "gates", "signature", "lineage", "files", "acts")
+
+    def fetch(self, box: Box) -> VersionDetail:
+        return version_detail(box, self.subject)
+
+    def heading(self, detail: VersionDetail, look: Look) -> Text:
+        row = detail.row
+        line = Text.assemble(" ", look.text(row.ref, "accent"), "  ", look.state(row.state), "  ")
+        for alias in row.aliases:
+            line.append_text(
+                Text.assemble(look.text(alias, "good" if alias == "champion" else "accent"), "  ")
+            )
+        return Text.assemble(
+            line, look.text(row.task, "quiet"), ("  created ", "dim"), look.ago(row.created_at)
+        )
+
+    def body(self, tab: str, detail: VersionDetail, look: Look) -> Body:
+        match tab:
+            case "metrics":
+                return Body(_metrics(detail, look))
+            case "gates":
+                return Body([_gates(detail, look)])
+            case "signature":
+                return Body(_signature(detail, look))
+            case "lineage":
+                return Body(_lineage(detail, look))
+            case "files":
+                return Body(_files(detail, look))
+        return Body([acts_table(detail.acts, look)])
+
+    def links(self, detail: VersionDetail) -> Sequence[Link]:
+        row = detail.row
+        found = [Link("batch", row.snapshot_id, "the data it was trained on")]
+        if row.run_id:
+            found.insert(0, Link("run", row.run_id, "made it"))
+        if detail.baseline:
+            number = detail.baseline[0].split()[-1]
+            found.append(Link("version", f"{row.model}@{number}", f"compared with: {detail.baseline[0]}"))
+        return [*found, *(Link("alert", alert, "raised on this version") for alert in detail.alerts)]
+
+
+def _metrics(detail: VersionDetail, look: Look) -> list[RenderableType]:
+    name, before = detail.baseline or ("", {})
+    lines = [
+        (metric, value, before.get(metric), change(value, before.get(metric)) or "")
+        for metric, value in detail.metrics.items()
+    ]
+    if not detail.baseline:
+        table = rows(("metric", ">value"), [line[:2] for line in lines], look, empty="no metric recorded")
+        return [table, Text("\nno other version serves: nothing to compare with", style="dim")]
+    alias, _, number = name.partition(" ")
+    columns = ("metric", f">v{detail.row.number}", f">{look.fit(alias)} v{number}", ">difference")
+    return [rows(columns, lines, look, empty="no metric recorded")]
+
+
+def _gates(detail: VersionDetail, look: Look) -> RenderableType:
+    lines = [(gate.name, _verdict(gate, look), gate.value, gate.limit, gate.message) for gate in detail.gates]
+    return rows(
+        ("gate", "verdict", ">value", ">limit", "says"), lines, look, empty="no gate declared in mlops.toml"
+    )
+
+
+def _verdict(gate: GateResult, look: Look) -> Text:
+    return look.state({True: "passed", False: "failed", None: "unjudged"}[gate.passed])
+
+
+def _signature(detail: VersionDetail, look: Look) -> list[RenderableType]:
+    signature = detail.signature
+    if signature is None:
+        return [look.text("the signature cannot be read", "bad")]
+    lines = [
+        (feature.name, feature.kind, feature.type, ", ".join(feature.values[:12]) if feature.values else "")
+        for feature in signature.features
+    ]
+    return [
+        facts(
+            [
+                ("predicts", signature.target),
+                ("task", signature.task),
+                ("classes", ", ".join(str(c) for c in signature.classes) if signature.classes else None),
+            ],
+            look,
+        ),
+        Text(),
+        rows(("input", "kind", "type", "values seen in training"), lines, look, empty="no input"),
+    ]
+
+
+def _lineage(detail: VersionDetail, look: Look) -> list[RenderableType]:
+    row = detail.row
+    return [
+        facts(
+            [
+                ("digest", detail.digest), ("snapshot", row.snapshot_id), ("run", row.run_id),
+                ("created", f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC" if row.created_at else None),
+                ("created by", row.created_by),
+            ],
+            look,
+        ),
+        heading("recorded at training"),
+        tree(detail.lineage, look),
+    ]  # fmt: skip
+
+
+def _files(detail: VersionDetail, look: Look) -> list[RenderableType]:
+    lines = [
+        (file.name, format_size(file.size_bytes) if file.size_bytes is not None else "?", file.digest[:16])
+        for file in detail.files
+    ]
+    parts: list[RenderableType] = [rows(("file", ">size", "digest"), lines, look, empty="no file")]
+    if detail.card:
+        parts += [heading("model card, for a browser"), look.text(detail.card, "accent")]
+    return parts

@@ -1,0 +1,1 @@
+"""One module a resource: its columns, its words, what Enter opens."""

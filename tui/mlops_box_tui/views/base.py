@@ -1,0 +1,298 @@
+"""What every list view does: poll, filter, sort, page, keep its cursor, say what to type when it is empty."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from rich.console import Group
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import DataTable, Static
+
+from mlops_box.box import Box
+from mlops_box.errors import BoxError, UsageError
+from mlops_box.operations.views import Page, Query
+from mlops_box_tui.look import Look
+from mlops_box_tui.reader import Fetched, Seen
+from mlops_box_tui.widgets.table import Column, Line, ResourceTable
+
+if TYPE_CHECKING:
+    from mlops_box_tui.app import BoxApp
+
+T = TypeVar("T")
+
+# Texts like "3m ago" are drawn again this often although nothing was committed.
+REDRAW_S = 5.0
+
+
+class ListView(Vertical, Generic[T]):
+    """A resource as one table. Subclasses say what is read and how a row looks.
+
+    Attributes:
+        NAME: The view's name in commands and in the bar.
+        COLUMNS: All columns, widest screen.
+        EMPTY: Shown when the resource has no rows at all: what it is, and what to type.
+        STATES: Values of ``state:`` that ``:name value`` understands.
+    """
+
+    NAME: ClassVar[str]
+    COLUMNS: ClassVar[tuple[Column, ...]]
+    EMPTY: ClassVar[tuple[str, str]]
+    STATES: ClassVar[tuple[str, ...]] = ()
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("exclamation_mark", "problems", "problems", key_display="!", id="view.problems",
+                tooltip="Only rows that want attention; again for all."),
+        Binding("s", "sort", "sort", show=False, id="view.sort",
+                tooltip="Sort by the next column; each column first down, then up. A click on a header does it too."),
+        Binding("greater_than_sign", "page(1)", "next page", show=False, key_display=">", id="view.next_page",
+                tooltip="The next 500 rows."),
+        Binding("less_than_sign", "page(-1)", "page before", show=False, key_display="<", id="view.page_before",
+                tooltip="The 500 rows before."),
+        Binding("y", "copy", "copy id", show=False, id="view.copy", tooltip="Copy the id under the cursor."),
+    ]  # fmt: skip
+
+    app: BoxApp
+
+    def __init__(self, *, scope: str | None = None, filter_text: str = ""):
+        super().__init__()
+        self.question = Query(scope=scope, text=filter_text)
+        self.page: Page[T] | None = None
+        self.problem: str | None = None
+        self._seen: Seen | None = None
+        self._drawn_at_s = 0.0
+
+    # What a subclass says.
+
+    def fetch(self, box: Box, query: Query) -> Page[T]:
+        """Read one page; runs in the reader's thread."""
+        raise NotImplementedError
+
+    def key_of(self, row: T) -> str:
+        """What tells this row from all others."""
+        raise NotImplementedError
+
+    def cells(self, row: T, look: Look) -> tuple[Text, ...]:
+        """One cell for every column."""
+        raise NotImplementedError
+
+    def preview(self, row: T, look: Look) -> Sequence[Text]:
+        """Lines about the row under the cursor, for wide screens."""
+        return ()
+
+    def detail(self, row: T) -> Screen[None] | None:
+        """What Enter opens; ``None`` where :meth:`enter` does something else."""
+        return None
+
+    # What all do.
+
+    def compose(self) -> ComposeResult:
+        yield Static(markup=False, classes="title")
+        yield ResourceTable(self.COLUMNS)
+        yield Static(markup=False, classes="empty")
+        yield Static(markup=False, classes="preview")
+
+    def on_mount(self) -> None:
+        self.query_one(".empty").display = False
+        self.redraw()
+
+    @property
+    def table(self) -> ResourceTable:
+        return self.query_one(ResourceTable)
+
+    @property
+    def row(self) -> T | None:
+        """The row under the cursor."""
+        key = self.table.cursor_key
+        rows = self.page.rows if self.page else ()
+        return next((row for row in rows if self.key_of(row) == key), None)
+
+    def ask(self, query: Query) -> None:
+        """Show the answer to another question, from its top."""
+        if query != self.question:
+            self.question = query
+            self.poll()
+
+    def poll(self, *, force: bool = False) -> None:
+        """Read again unless nothing changed."""
+        self._poll(force)
+
+    @work(exclusive=True, group="poll-view")
+    async def _poll(self, force: bool) -> None:
+        query = self.question
+        try:
+            fetched = await self.app.reader.ask(
+                query, None if force else self._seen, lambda box: self.fetch(box, query)
+            )
+        except UsageError as error:
+            # What was typed cannot be asked; the rows stay, with the reason above them.
+            self.problem = error.message
+            self.app.report_read(None)
+            self.redraw()
+            return
+        except BoxError as error:
+            self.app.report_read(error)
+            return
+        self._take(fetched)
+
+    def _take(self, fetched: Fetched[Page[T]] | None) -> None:
+        self.app.report_read(None)
+        had_problem, self.problem = self.problem, None
+        if fetched is not None:
+            self.page, self._seen = fetched.value, fetched.seen
+        now_s = self.app.box.clock.monotonic_s()
+        if fetched is not None or had_problem or self.moving or now_s - self._drawn_at_s >= REDRAW_S:
+            self.redraw()
+
+    @property
+    def moving(self) -> bool:
+        """Does a row change by the clock alone?"""
+        return False
+
+    def redraw(self) -> None:
+        """Draw the rows at hand."""
+        look = self.app.look
+        self._drawn_at_s = self.app.box.clock.monotonic_s()
+        rows = self.page.rows if self.page else ()
+        self.table.show([Line(self.key_of(row), self.cells(row, look)) for row in rows])
+        self.query_one(".title", Static).update(self._title(look))
+        self._draw_empty(look)
+        self.draw_preview()
+
+    def draw_preview(self) -> None:
+        """Lines about the row under the cursor."""
+        row = self.row
+        lines = self.preview(row, self.app.look) if row is not None else ()
+        pane = self.query_one(".preview", Static)
+        pane.display = bool(lines)
+        pane.update(Group(*lines))
+
+    def _title(self, look: Look) -> Text:
+        query, page = self.question, self.page
+        title = Text(no_wrap=True, overflow="ellipsis")
+        title.append(f" {look.fit(self.trail)}", style="bold")
+        if query.problems:
+            title.append("  ! problems only", style=look.style("warn"))
+        if query.text:
+            title.append(look.fit(f"  /{look.text(query.text).plain}"), style=look.style("accent"))
+        if query.sort:
+            title.append(f"  by {query.sort} {self._mark(look).strip()}", style="dim")
+        if self.problem:
+            title.append(look.fit(f"  ✗ {look.text(self.problem).plain}"), style=look.style("bad"))
+        elif page is None:
+            title.append("  reading", style="dim")
+        else:
+            narrowed = page.matching != page.total
+            shown = f"{page.matching:,} of {page.total:,}" if narrowed else f"{page.total:,}"
+            title.append(f"  {shown.replace(',', ' ')}", style="dim")
+            if page.matching > len(page.rows):
+                first = page.offset + 1 if page.rows else 0
+                title.append(f"  rows {first}-{page.offset + len(page.rows)}, < > to page", style="dim")
+        return title
+
+    @property
+    def trail(self) -> str:
+        """Where one is: ``models › churn``."""
+        return self.NAME if self.question.scope is None else f"{self.NAME} › {self.question.scope}"
+
+    def _draw_empty(self, look: Look) -> None:
+        pane = self.query_one(".empty", Static)
+        empty = self.page is not None and not self.page.rows
+        pane.display = empty
+        self.table.display = not empty
+        if not empty or self.page is None:
+            return
+        if self.page.total:
+            lines = [Text("Nothing matches.", style="bold"), Text("esc clears the filter, ! shows all rows.")]
+        else:
+            what, command = self.EMPTY
+            lines = [Text(look.fit(what), style="bold"), Text()]
+            lines += [
+                Text.assemble(("  $ ", "dim"), (part, look.style("accent"))) for part in command.splitlines()
+            ]
+        pane.update(Group(*lines))
+
+    # Keys.
+
+    def action_problems(self) -> None:
+        self.ask(replace(self.question, problems=not self.question.problems, offset=0))
+
+    def action_sort(self) -> None:
+        names = [column.key for column in self.COLUMNS if column.sortable]
+        query = self.question
+        if not names:
+            return
+        if query.sort is None:
+            self._sort(names[0], descending=True)
+        elif query.descending:
+            self._sort(query.sort, descending=False)
+        else:
+            place = names.index(query.sort) + 1
+            self._sort(names[place] if place < len(names) else None, descending=True)
+
+    def _sort(self, name: str | None, *, descending: bool) -> None:
+        self.ask(replace(self.question, sort=name, descending=descending and name is not None, offset=0))
+        self.table.mark_sort(name, self._mark(self.app.look) if name else "")
+
+    def _mark(self, look: Look) -> str:
+        if look.ascii_only:
+            return " v" if self.question.descending else " ^"
+        return " ▾" if self.question.descending else " ▴"
+
+    def action_page(self, pages: int) -> None:
+        moved = self.question.moved(pages)
+        if self.page is not None and moved.offset < self.page.matching:
+            self.ask(moved)
+
+    def action_copy(self) -> None:
+        key = self.table.cursor_key
+        if key is not None:
+            self.app.copy_to_clipboard(key)
+            self.app.notify(f"copied {key}", markup=False, timeout=2)
+
+    def filter(self, text: str) -> None:
+        """Show only what matches."""
+        self.ask(replace(self.question, text=text.strip(), offset=0))
+
+    def command_filter(self, words: str) -> str:
+        """What ``:runs WORDS`` filters by: a lone state is read as ``state:``."""
+        near = difflib.get_close_matches(words, self.STATES, n=1, cutoff=0.85)
+        return f"state:{near[0]}" if near else words
+
+    def clear_narrowing(self) -> bool:
+        """Undo filter and problems-only; false when there was nothing to undo."""
+        plain = replace(self.question, text="", problems=False, offset=0)
+        changed = plain != self.question
+        self.ask(plain)
+        return changed
+
+    def enter(self, row: T) -> None:
+        """Go deeper."""
+        screen = self.detail(row)
+        if screen is not None:
+            self.app.push_screen(screen)
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        row = self.row
+        if row is not None:
+            self.enter(row)
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        self.draw_preview()
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        event.stop()
+        name = event.column_key.value
+        column = next((column for column in self.COLUMNS if column.key == name), None)
+        if column is not None and column.sortable:
+            descending = not (self.question.sort == name and self.question.descending)
+            self._sort(name, descending=descending)

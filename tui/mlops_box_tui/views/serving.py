@@ -1,0 +1,157 @@
+"""Serving: what the inference server answers with. Asked over loopback, not read from box.db."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from mlops_box.operations.views import Page, ServedModel, ServingStatus
+from mlops_box_tui.look import Look, number
+from mlops_box_tui.screens.logs import LogScreen
+from mlops_box_tui.screens.version import VersionScreen
+from mlops_box_tui.views.base import ListView
+from mlops_box_tui.widgets.table import Column
+
+RATE_POINTS = 24
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What two looks at a counter tell: requests a minute, newest last."""
+
+    seen_at_s: float
+    requests: float
+    per_minute: tuple[float, ...] = ()
+
+    def next(self, at_s: float, requests: float) -> Traffic:
+        """After another look; a counter that went back belongs to a new server."""
+        elapsed_s = at_s - self.seen_at_s
+        if elapsed_s <= 0 or requests < self.requests:
+            return Traffic(at_s, requests)
+        rate = (requests - self.requests) / elapsed_s * 60
+        return Traffic(at_s, requests, (*self.per_minute, rate)[-RATE_POINTS:])
+
+
+class ServingView(ListView[ServedModel]):
+    """One line a version that answers."""
+
+    NAME = "serving"
+    COLUMNS = (
+        Column("model", "model", 18, flex=True),
+        Column("number", "version", 8),
+        Column("state", "state", 12),
+        Column("rate", "req/min", 9, right=True),
+        Column("requests", "requests", 10, drop=1, right=True),
+        Column("p50", "p50", 8, right=True),
+        Column("p99", "p99", 8, right=True),
+        Column("errors", "errors", 8, right=True),
+        Column("queued", "waiting", 8, drop=2, right=True),
+        Column("traffic", "traffic", RATE_POINTS, drop=3),
+    )
+    EMPTY = ("", "")
+    STATES = ()
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "logs", "logs", id="serving.logs", tooltip="Follow the box's log files."),
+    ]
+
+    def poll(self, *, force: bool = False) -> None:
+        """The app asks the server for everybody; this only takes what it heard."""
+        self.app.poll_serving()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.serving_changed()
+
+    def serving_changed(self) -> None:
+        """The app heard from the server."""
+        status = self.app.serving
+        if status is None:
+            return
+        terms = self.question.text.casefold().split()
+        rows = tuple(
+            row for row in status.models
+            if all((term.lstrip("!") in row.key.casefold()) != term.startswith("!") for term in terms)
+        )  # fmt: skip
+        self.page = Page(rows, len(rows), len(status.models), 0)
+        self.redraw()
+
+    def key_of(self, row: ServedModel) -> str:
+        return row.key
+
+    @property
+    def trail(self) -> str:
+        status = self.app.serving
+        if status is None or status.port is None:
+            return "serving"
+        return f"serving › {status.host}:{status.port}"
+
+    def cells(self, row: ServedModel, look: Look) -> tuple[Text, ...]:
+        status = self.app.serving
+        traffic = self.app.traffic.get(row.key)
+        rate = traffic.per_minute[-1] if traffic and traffic.per_minute else None
+        errors = row.errors / row.requests if row.errors is not None and row.requests else None
+        return (
+            look.text(row.model, "accent"), look.text(f"v{row.number}" if row.number is not None else "?"),
+            look.state(status.state, "serving" if status.state == "up" else None) if status and row.current
+            else look.state("down", "replaced"),
+            look.number(rate, digits=3), look.count(int(row.requests) if row.requests is not None else None),
+            _latency(row.quantile_s(0.5), look), _latency(row.quantile_s(0.99), look),
+            Text("?", style="dim") if errors is None
+            else look.text(f"{errors * 100:.2g}%", "bad" if errors > 0.01 else "plain"),
+            look.count(int(row.queued_rows) if row.queued_rows is not None else None),
+            look.spark(traffic.per_minute) if traffic else look.text(None, "quiet"),
+        )  # fmt: skip
+
+    def preview(self, row: ServedModel, look: Look) -> Sequence[Text]:
+        status = self.app.serving
+        if status is None:
+            return ()
+        return (
+            Text.assemble(look.state(status.state), "  ", look.text(status.detail), ("  process ", "dim"),
+                          look.text(status.pid)),
+            Text.assemble(("numbers count since the server started; ", "dim"),
+                          (f"rows {number(row.rows, digits=9)}", "dim")),
+        )  # fmt: skip
+
+    def _draw_empty(self, look: Look) -> None:
+        status = self.app.serving
+        if status is not None:
+            self.__dict__["EMPTY"] = _nothing(status)
+        super()._draw_empty(look)
+
+    def detail(self, row: ServedModel) -> Screen[None] | None:
+        return VersionScreen(f"{row.model}@{row.number}") if row.number is not None else None
+
+    def action_logs(self) -> None:
+        self.app.push_screen(LogScreen(self.app.box.home.logs))
+
+
+def _latency(seconds: float | None, look: Look) -> Text:
+    if seconds is None:
+        return Text("?", style="dim")
+    return look.text(f"{number(seconds * 1000, digits=2)}ms")
+
+
+def _nothing(status: ServingStatus) -> tuple[str, str]:
+    match status.state:
+        case "down":
+            return (
+                f"The inference server is down: {status.detail}. Start everything with:",
+                "mlops-box up --detach",
+            )
+        case "silent":
+            return (
+                f"The inference server does not answer ({status.detail}). See its log with t, or:",
+                "mlops-box status",
+            )
+        case "unready":
+            return f"The inference server is not ready ({status.detail}).", "mlops-box status"
+    return (
+        "The inference server is up and serves no model. A champion is made by training:",
+        "mlops-box train --project DIR",
+    )

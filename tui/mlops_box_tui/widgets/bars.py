@@ -1,0 +1,95 @@
+"""The two lines at the top: how the box is, and which view is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual.events import Click
+from textual.message import Message
+from textual.widgets import Static
+
+from mlops_box_tui.look import age
+
+if TYPE_CHECKING:
+    from mlops_box_tui.app import BoxApp
+
+
+class StatusBar(Static):
+    """Name of the box, freshness of what is shown, and what wants attention."""
+
+    app: BoxApp
+
+    def on_mount(self) -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw what the app knows now."""
+        app, look = self.app, self.app.look
+        name = Text.assemble((" mlops-box ", "bold"), look.text(app.box.home.root.name, "quiet"))
+        parts = [name, self._freshness()]
+        counts = app.counts
+        if counts is not None:
+            if counts.running:
+                parts.append(look.state("running", f"{counts.running} running"))
+            if counts.failed_24h:
+                parts.append(look.state("failed", f"{counts.failed_24h} failed 24h"))
+            alerts = counts.open_alerts
+            parts.append(
+                look.state("open" if alerts else "fine", f"{alerts} alert{'' if alerts == 1 else 's'}")
+            )
+            if counts.suggestions:
+                parts.append(look.state("suggested", f"{counts.suggestions} to decide"))
+        serving = app.serving
+        if serving is not None:
+            parts.append(look.state(serving.state, f"serving {look.state(serving.state).plain[2:]}"))
+        self.update(Text("   ").join(parts))
+
+    def _freshness(self) -> Text:
+        app, look = self.app, self.app.look
+        since = app.checked_age_s
+        shown = "?" if since is None else age(since)
+        if app.trouble:
+            return Text(look.fit(f"✗ cannot read, {shown} old"), style=look.style("bad"))
+        if app.paused:
+            return Text(look.fit(f"■ paused, {shown} old") if not look.ascii_only else f"= paused, {shown} old",
+                        style=look.style("warn"))  # fmt: skip
+        return Text(f"{'*' if look.ascii_only else '●'} live {shown}", style=look.style("good"))
+
+
+class ViewBar(Static):
+    """The views and their digits; a click goes there."""
+
+    class Chosen(Message):
+        """A view was clicked."""
+
+        def __init__(self, view: str):
+            super().__init__()
+            self.view = view
+
+    def __init__(self, views: list[tuple[str, str]], *, id: str | None = None):
+        super().__init__(id=id)
+        self._views = views
+        self._current = views[0][1]
+        self._spans: list[tuple[int, int, str]] = []
+
+    def on_mount(self) -> None:
+        self.mark(self._current)
+
+    def mark(self, current: str) -> None:
+        """Show which view is open."""
+        self._current = current
+        line = Text(" ")
+        self._spans = []
+        for digit, name in self._views:
+            start = len(line)
+            chosen = name == current
+            line.append(f" {digit}", style="reverse bold" if chosen else "dim")
+            line.append(f" {name} ", style="reverse bold" if chosen else "")
+            self._spans.append((start, len(line), name))
+        self.update(line)
+
+    def on_click(self, event: Click) -> None:
+        for start, end, name in self._spans:
+            if start <= event.x < end:
+                self.post_message(self.Chosen(name))
