@@ -71,8 +71,8 @@ class ParityReport:
         worst = max(self.variants, key=lambda item: (item.rows_over, item.label_mismatches))
         return (
             f"the {worst.variant} export differs from the trained model on {worst.rows_over} of {worst.rows} rows, by up to "
-            f"{worst.max_abs_difference:.3g}, and in {worst.label_mismatches} labels (a scaler in front of trees does this: "
-            "leave it out, the box scales already)"
+            f"{worst.max_abs_difference:.3g}, and in {worst.label_mismatches} labels (a scaler or PCA in front of trees "
+            "does this, the box scales already; and so do neighbours at equal distance)"
         )
 
     def to_json(self) -> str:
