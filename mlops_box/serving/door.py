@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from mlops_box.clock import parse_time
-from mlops_box.data.rows import RowContract
+from mlops_box.data.rows import RowContract, RowProblem
+from mlops_box.data.times import parse_date_text, parse_time_text
 from mlops_box.errors import UsageError
 from mlops_box.models.values import Signature
 from mlops_box.project import Project
@@ -34,6 +34,7 @@ class Door:
         self._features = features
         self._known = frozenset(features) | {signature.target}
         self._contract: RowContract | None = None
+        self._time_contract: RowContract | None = None
         self.time_column: str | None = None
         self.max_rows = DEFAULT_MAX_ROWS
         if project is not None:
@@ -43,6 +44,8 @@ class Door:
             self._known |= {*project.data.contract.columns, *project.data.key}
             if self.time_column:
                 self._known |= {self.time_column}
+                if self.time_column in project.data.contract.columns:
+                    self._time_contract = RowContract(project.data.contract, [self.time_column])
 
     def parse(self, body: bytes) -> list[Row]:
         """The rows of ``{"rows": [{...}]}``, checked.
@@ -96,10 +99,9 @@ class Door:
         if not row.keys() <= self._known:
             found.extend(self._unknown(name) for name in row if name not in self._known)
         if self.time_column is not None and self.time_column in row:
-            found.extend(self._time_problems(row[self.time_column]))
+            found.extend(self._time_problems(row))
         if self._contract is not None:
-            for problem in self._contract.check(row):
-                found.append({"column": problem.column, "rule": problem.rule, "message": problem.message})
+            found.extend(_told(problem) for problem in self._contract.check(row))
         return found
 
     def _unknown(self, name: str) -> dict[str, Any]:
@@ -110,20 +112,23 @@ class Door:
             "message": f"{name!r} is no column of this model's data", "hint": hint,
         }  # fmt: skip
 
-    def _time_problems(self, value: Any) -> list[dict[str, Any]]:
-        try:
-            if value is not None:
-                parse_time(value)
-        except (ValueError, TypeError, AttributeError):
-            column = self.time_column
-            return [
-                {
-                    "column": column,
-                    "rule": f"{column}.type",
-                    "message": f"{column} {value!r} is no ISO 8601 time",
-                }
-            ]
-        return []
+    def _time_problems(self, row: Row) -> list[dict[str, Any]]:
+        column = self.time_column
+        value = row[column] if column is not None else None
+        if self._time_contract is not None:
+            return [_told(problem) for problem in self._time_contract.check(row)]
+        if value is None or (isinstance(value, str) and _is_time(value)):
+            return []
+        message = f"{column}: {str(value)[:60]!r} is no ISO 8601 time"
+        return [{"column": column, "rule": f"{column}.type", "message": message}]
+
+
+def _told(problem: RowProblem) -> dict[str, Any]:
+    return {"column": problem.column, "rule": problem.rule, "message": problem.message}
+
+
+def _is_time(text: str) -> bool:
+    return parse_time_text(text) is not None or parse_date_text(text) is not None
 
 
 def parse_object(body: bytes, *, allowed: Sequence[str]) -> dict[str, Any]:

@@ -33,6 +33,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 BODY_TIMEOUT_S = 30.0
+# BentoML's own pages; whatever else it might offer stays closed.
+_INNER_PATHS = frozenset({"/", "/schema.json", "/healthz"})
+_INNER_FOLDERS = ("/static_content/", "/assets/")
 _JSON = (b"content-type", b"application/json")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -195,10 +198,14 @@ class Front:
             return
         elif path.startswith("/models/"):
             content = await self._model(runtime, method, path.removeprefix("/models/"), receive)
-        else:
+        elif path in _INNER_PATHS or path.startswith(_INNER_FOLDERS):
+            _allow(method, "GET")
             await self._inner(scope, receive, send)
             return
-        await _send(send, status, orjson.dumps(content, default=str), request_id)
+        else:
+            raise NotFoundError(f"there is nothing under {path[:80]}", hint="GET /docs.json lists all paths")
+        data = orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
+        await _send(send, status, data, request_id)
 
     async def _model(self, runtime: Runtime, method: str, rest: str, receive: Receive) -> dict[str, Any]:
         name, _, act = rest.partition("/")

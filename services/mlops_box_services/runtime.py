@@ -64,6 +64,7 @@ class Runtime:
             self.log.close()
         finally:
             self.box.close()
+            gc.unfreeze()
 
     def readiness(self) -> dict[str, Any]:
         """``ready`` only when every champion is warm, the log can be written and promotions are seen."""

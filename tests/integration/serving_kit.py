@@ -101,9 +101,14 @@ def fails_model() -> bytes:
     ]
     nodes = [
         helper.make_node(
-            "LabelEncoder", ["text"], ["code"], domain="ai.onnx.ml",
-            keys_strings=["m"], values_floats=[1.0], default_float=0.0,
-        ),  # fmt: skip
+            "LabelEncoder",
+            ["text"],
+            ["code"],
+            domain="ai.onnx.ml",
+            keys_strings=["m"],
+            values_floats=[1.0],
+            default_float=0.0,
+        ),
         helper.make_node("Sub", ["numeric", "ten"], ["shifted"]),
         helper.make_node("Add", ["shifted", "code"], ["score"]),
         helper.make_node("Sigmoid", ["score"], ["p1"]),
@@ -131,7 +136,13 @@ def _model(nodes: Any, constants: Any, inputs: dict[str, tuple[int, int]], outpu
 
 
 def register_rate(
-    box: Box, weight_a: float = 1.0, weight_b: float = 1.0, *, wrong: bool = False, promote: bool = True, busy: int = 0
+    box: Box,
+    weight_a: float = 1.0,
+    weight_b: float = 1.0,
+    *,
+    wrong: bool = False,
+    promote: bool = True,
+    busy: int = 0,
 ) -> ModelVersion:
     """A version of ``rates``; ``wrong`` gives it golden rows that its model does not answer."""
     rows = ({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": None})
