@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from mlops_box import errors
-from mlops_box.cli.main import COMMANDS, command
+from mlops_box.cli.main import command
 from mlops_box.errors import BoxError, ExitCode
 from mlops_box.project import json_schema
 
@@ -40,34 +40,28 @@ def cli_page() -> str:
         "# The command line\n",
         "Made from the program itself by `just docs`. Every command that prints facts takes `--json`; standard output "
         "carries the answer, standard error the talk. Exit codes: [exit-codes.md](exit-codes.md).\n",
-        _section("mlops-box", command, []),
+        *(_section(context) for context in _walk(_context(command, "mlops-box", None))),
     ]
-    for name in COMMANDS:
-        found = command.get_command(click.Context(command), name)
-        assert found is not None
-        parts += [_section(" ".join(["mlops-box", *path]), one, path) for path, one in _walk([name], found)]
     return "\n".join(parts)
 
 
-def _walk(path: list[str], found: click.Command) -> Iterator[tuple[list[str], click.Command]]:
-    yield path, found
-    if isinstance(found, click.Group):
-        context = click.Context(found)
-        for name in found.list_commands(context):
-            below = found.get_command(context, name)
+def _context(found: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    return click.Context(found, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+
+
+def _walk(context: click.Context) -> Iterator[click.Context]:
+    yield context
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            below = context.command.get_command(context, name)
             assert below is not None
-            yield from _walk([*path, name], below)
+            yield from _walk(_context(below, name, context))
 
 
-def _section(title: str, found: click.Command, path: list[str]) -> str:
-    parent = None
-    for name in ["mlops-box", *path[:-1]] if path else []:
-        parent = click.Context(command if parent is None else found, info_name=name, parent=parent)
-    context = click.Context(
-        found, info_name=title.split()[-1], parent=parent, terminal_width=100, max_content_width=100
-    )
-    text = "\n".join(line.rstrip() for line in found.get_help(context).splitlines())
-    return f"{'#' * (2 + max(0, len(path) - 1))} {title}\n\n```text\n{text}\n```\n"
+def _section(context: click.Context) -> str:
+    depth = max(2, context.command_path.count(" ") + 1)
+    text = "\n".join(line.rstrip() for line in context.command.get_help(context).splitlines())
+    return f"{'#' * depth} {context.command_path}\n\n```text\n{text}\n```\n"
 
 
 def exit_code_page() -> str:
