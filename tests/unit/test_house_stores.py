@@ -390,3 +390,50 @@ def test_opening_read_only_makes_nothing(tmp_path: Path) -> None:
         with pytest.raises(StorageError):
             looking.ledger.record("test.act", "x")
     assert [path for path in before if not path.exists()] == []
+
+
+# --- the order in which a file becomes real
+
+
+def test_a_file_is_durable_before_its_name_and_its_name_before_its_row(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill cannot show a missing fsync; the order of the calls can."""
+    calls: list[str] = []
+
+    def watch(name: str) -> None:
+        call = getattr(os, name)
+
+        def wrapper(*arguments: object, **options: object) -> object:
+            kind = ""
+            if name == "fsync":
+                assert isinstance(arguments[0], int)
+                kind = " folder" if os.path.isdir(f"/proc/self/fd/{arguments[0]}") else " file"
+            calls.append(name + kind)
+            return call(*arguments, **options)
+
+        monkeypatch.setattr(os, name, wrapper)
+
+    for name in ("fsync", "rename"):
+        watch(name)
+    register = box.objects._register
+    monkeypatch.setattr(box.objects, "_register", lambda *rest: (calls.append("row"), register(*rest)))
+    box.objects.put_bytes(b"model", kind="model")
+    new_folder = ["fsync folder"]
+    assert calls == [*new_folder, "fsync file", "rename", "fsync folder", "row"]
+    calls.clear()
+    made = box.home.scratch / "made"
+    made.write_bytes(b"another")
+    box.objects.put_file(made, kind="model")
+    assert calls == ["fsync file", *new_folder, "rename", "fsync folder", "row"]
+    calls.clear()
+    digest = box.objects.put_bytes(b"model", kind="model")
+    assert calls == ["row"], "stored already: nothing to do"
+    with box.db.write() as tx:
+        tx.execute("DELETE FROM objects")
+    calls.clear()
+    box.objects.put_bytes(b"model", kind="model")
+    assert calls == ["fsync file", "fsync folder", "row"], (
+        "a file that a crash left without its row is made durable first"
+    )
+    assert box.objects.read(digest) == b"model"
