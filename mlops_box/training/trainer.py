@@ -129,8 +129,8 @@ def train_model(
 def _build(build: Callable[[dict[str, Any]], Any], model: Model) -> Any:
     with global_seeds(model.seed):
         # A module made by the function itself, not by a factory, draws its weights here.
-        if "torch" in sys.modules:
-            sys.modules["torch"].manual_seed(model.seed)
+        if torch := sys.modules.get("torch"):
+            torch.manual_seed(model.seed)
         made = build(dict(model.params))
     if isinstance(made, type):
         raise TrainingError(

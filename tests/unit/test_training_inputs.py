@@ -112,6 +112,21 @@ def test_a_training_function_that_fails_is_named_with_file_and_line(code, messag
         build({})
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch\ndef build(p): pass",
+        "def build(p):\n    from torch import nn",
+        "from mlops_box.training import TorchRecipe\ndef build(p): return TorchRecipe(module=lambda i, o: None)",
+    ],
+)
+def test_a_torch_project_without_torch_says_what_to_install(code, train_case, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(TrainingError, match="torch") as caught:
+        train_case(code, the_table(), task="regression", target="y", features=["x"])
+    assert "mlops-box[torch]" in caught.value.hint
+
+
 def test_the_users_modules_leave_no_trace(tmp_path):
     (tmp_path / "helper_of_this_test.py").write_text("VALUE = 5")
     (tmp_path / "train.py").write_text(
