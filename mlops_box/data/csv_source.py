@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ _READ_AS: dict[ColumnType, str] = {
     "timestamp": "TIMESTAMP WITH TIME ZONE", "date": "DATE",
 }  # fmt: skip
 _NUMBER_TEXT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:[+-]?inf|[+-]?infinity|nan)"
+
+
+_CAST = re.compile(r'Could not convert string "(.*)" to ', re.DOTALL)
 
 
 def open_csv(
@@ -64,7 +68,7 @@ def open_csv(
         reading = scan(types, "store_rejects = true")
         if not typed:
             connection.execute(f"CREATE VIEW source AS {reading}")
-            return Relation("source", describe(connection, "source"), _rejects_of(connection))
+            return Relation("source", describe(connection, "source"), _rejects_of(connection, types))
         return _typed(connection, reading, types, declared)
 
 
@@ -81,7 +85,7 @@ def _typed(connection: Any, reading: str, types: dict[str, str], declared: dict[
             bad[column] = converted.bad
     where = " AND ".join(f"NOT ({predicate})" for predicate in bad.values()) or "true"
     connection.execute(f"CREATE VIEW source AS SELECT {select_list(values)} FROM loaded WHERE {where}")
-    parsed = _rejects_of(connection)
+    parsed = _rejects_of(connection, types)
 
     def rejects() -> Iterator[Reject]:
         yield from parsed()
@@ -126,7 +130,9 @@ def _infer(connection: Any, scan: str, columns: list[str], tolerance: float) -> 
     return types
 
 
-def _rejects_of(connection: Any) -> Callable[[], Iterator[Reject]]:
+def _rejects_of(connection: Any, types: dict[str, str]) -> Callable[[], Iterator[Reject]]:
+    wanted = {column: _word(kind) for column, kind in types.items()}
+
     def rejects() -> Iterator[Reject]:
         known = connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'"
@@ -145,12 +151,25 @@ def _rejects_of(connection: Any) -> Callable[[], Iterator[Reject]]:
                 kind, _, message = reason.partition(": ")
                 # Where cells are missing or too many, DuckDB's column is only where it noticed.
                 wrong = column if kind == "CAST" else None
-                yield Reject(file, counter.line_at(position - 1), wrong, message.splitlines()[0])
+                yield Reject(
+                    file, counter.line_at(position - 1), wrong, _reason(message, wanted.get(wrong or ""))
+                )
         finally:
             for counter in counters.values():
                 counter.close()
 
     return rejects
+
+
+def _word(kind: str) -> str:
+    return next((word for word, read_as in _READ_AS.items() if read_as == kind), kind.lower())
+
+
+def _reason(message: str, wanted: str | None) -> str:
+    cast = _CAST.search(message)
+    if cast and wanted:
+        return f"{cast[1]!r} is no {wanted}"
+    return message.splitlines()[0]
 
 
 class _LineCounter:

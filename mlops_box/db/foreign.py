@@ -13,9 +13,7 @@ from mlops_box.errors import SourceError
 _BATCH_ROWS = 10_000
 
 
-def read_table(
-    path: Path, table: str | None = None
-) -> tuple[list[str], Iterator[list[tuple[object, ...]]]]:
+def read_table(path: Path, table: str | None = None) -> tuple[list[str], Iterator[list[tuple[object, ...]]]]:
     """Column names and batches of rows of one table (or view) of a SQLite file, opened read-only.
 
     Args:
@@ -34,7 +32,9 @@ def read_table(
             )
         ]
         chosen = _choose(path, tables, table)
-        columns = [row[0] for row in connection.execute(f"SELECT * FROM {_quoted(chosen)} LIMIT 0").description]
+        columns = [
+            row[0] for row in connection.execute(f"SELECT * FROM {_quoted(chosen)} LIMIT 0").description
+        ]
     return columns, _batches(path, chosen)
 
 

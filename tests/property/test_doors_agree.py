@@ -53,7 +53,9 @@ _VALUE = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=6),
     st.dates().map(lambda day: day.isoformat()),
     st.datetimes().map(lambda moment: moment.isoformat()),
-    st.datetimes(timezones=st.sampled_from([None])).map(lambda moment: (moment.replace(microsecond=0)).isoformat(" ")),
+    st.datetimes(timezones=st.sampled_from([None])).map(
+        lambda moment: (moment.replace(microsecond=0)).isoformat(" ")
+    ),
 )
 _ROW = st.fixed_dictionaries({}, optional=dict.fromkeys(CONTRACT.columns, _VALUE))
 
@@ -67,7 +69,9 @@ def sql_rules(rows: list[dict[str, Any]]) -> list[list[str]]:
         located = locate("rows.jsonl", folder=folder)
         declared = {column: rule.type for column, rule in CONTRACT.columns.items()}
         with engine(scratch=folder, files=readable_files(located, folder)) as connection:
-            relation = open_source(connection, located, declared=declared, query=None, table=None, scratch=folder)
+            relation = open_source(
+                connection, located, declared=declared, query=None, table=None, scratch=folder
+            )
             compiled = compile_contract(relation, CONTRACT, key=[], time=None, required={})
             found = sift(connection, relation, compiled, folder=folder, key=[], metadata={})
         assert found.rows_in == len(rows) == found.rows_good + found.rows_quarantined
@@ -83,7 +87,9 @@ def sql_rules(rows: list[dict[str, Any]]) -> list[list[str]]:
 @settings(max_examples=60, deadline=timedelta(seconds=20), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_ROW, min_size=1, max_size=30))
 @example([{"count": 9223372036854775807.0, "at": "0001-01-01T00:00+01:00", "word": "a\n"}])
-def test_the_gate_and_the_endpoint_refuse_the_same_rows_under_the_same_rules(rows: list[dict[str, Any]]) -> None:
+def test_the_gate_and_the_endpoint_refuse_the_same_rows_under_the_same_rules(
+    rows: list[dict[str, Any]],
+) -> None:
     online = RowContract(CONTRACT, list(CONTRACT.columns))
     assert sql_rules(rows) == [[problem.rule for problem in online.check(row)] for row in rows]
 
@@ -96,7 +102,9 @@ def test_every_odd_value_gets_one_verdict_at_both_doors(column: str) -> None:
     at_the_gate = [[rule for rule in broken if rule.startswith(f"{column}.")] for broken in sql_rules(rows)]
     online_rules = [[problem.rule for problem in online.check(row)] for row in rows]
     differing = [
-        (value, gate, endpoint) for value, gate, endpoint in zip(values, at_the_gate, online_rules, strict=True) if gate != endpoint
+        (value, gate, endpoint)
+        for value, gate, endpoint in zip(values, at_the_gate, online_rules, strict=True)
+        if gate != endpoint
     ]
     assert not differing
     assert any(at_the_gate)
