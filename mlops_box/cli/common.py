@@ -81,5 +81,9 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    # Names and texts come from outside: control characters must not reach the terminal.
-    return "".join(character if character.isprintable() else "�" for character in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """``text`` on one line: names and texts come from outside, control characters must not reach the terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -85,22 +85,23 @@ def _drift_outcome(window: Window) -> str:
 def _drift_evidence(window: Window) -> _Evidence:
     names = window.drift.drifted
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return _Evidence("warning", f"{window.ref}: drift in {shown}", _facts(window, window.drift.to_dict()))
+    return _Evidence(
+        "warning", f"{window.ref}: drift in {shown}", _facts(window) | {"drift": window.drift.to_dict()}
+    )
 
 
 def _quality_evidence(window: Window) -> _Evidence:
     assert window.quality is not None
     title = f"{window.ref}: {window.quality.reason}"
-    return _Evidence("error", title, _facts(window, window.quality.to_dict()))
+    return _Evidence("error", title, _facts(window) | {"quality": window.quality.to_dict()})
 
 
-def _facts(window: Window, finding: dict[str, Any]) -> dict[str, Any]:
+def _facts(window: Window) -> dict[str, Any]:
     return {
         "window": {
             "key": window.key, "starts_at": isoformat(window.starts_at), "ends_at": isoformat(window.ends_at),
             "rows": window.rows, "complete": window.summary.get("complete"),
         },
-        **finding,
     }  # fmt: skip
 
 
@@ -112,11 +113,11 @@ def _data_alert(box: Box, watched: Watched, windows: list[Window]) -> list[Alert
     finding: dict[str, Any] = {}
     if newest is not None and newest.data.outcome == "bad":
         parts.append(newest.data.reason)
-        finding |= _facts(newest, newest.data.to_dict())
+        finding |= _facts(newest) | {"data": newest.data.to_dict()}
     if refusal is not None:
         broken = [check.message for check in refusal.verdict.batch_checks if not check.ok]
         parts.append(f"the newest batch was refused: {'; '.join(broken[:2]) or 'see its verdict'}")
-        finding |= {"refusal": refusal.id, "refused_at": isoformat(refusal.at), "broken": broken}
+        finding["refusal"] = {"id": refusal.id, "at": isoformat(refusal.at), "broken": broken}
     if not parts:
         judged = newest is not None or box.alerts.unresolved(watched.model, "data") is not None
         return _apply(box, watched, "data", None, calm="the data are whole again") if judged else []

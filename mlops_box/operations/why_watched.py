@@ -124,12 +124,12 @@ def _window(alert: Alert) -> list[str]:
 
 
 def _evidence(alert: Alert) -> tuple[list[str], list[str]]:
-    body = {key: value for key, value in alert.finding.items() if key != "window"}
+    body = alert.finding
     if alert.kind == "drift":
-        finding = Finding.from_dict(body)
+        finding = Finding.from_dict(body["drift"])
         return finding_lines(finding), drift_otherwise(finding)
     if alert.kind == "quality":
-        return quality_lines(QualityFinding.from_dict(body))
+        return quality_lines(QualityFinding.from_dict(body["quality"]))
     if alert.kind == "data":
         return _data_evidence(body)
     return _pipeline_evidence(body)
@@ -162,12 +162,13 @@ def quality_lines(quality: QualityFinding) -> tuple[list[str], list[str]]:
 
 def _data_evidence(body: dict[str, Any]) -> tuple[list[str], list[str]]:
     evidence, otherwise = [], []
-    if body.get("reason"):
-        evidence.append(str(body["reason"]))
-        otherwise.append("values in those columns as often as in the training data")
-    if body.get("refusal"):
-        evidence.append(f"batch {body['refusal']} refused at {body['refused_at']}")
-        evidence += [f"  {message}" for message in body.get("broken", [])]
+    if "data" in body:
+        evidence.append(str(body["data"]["reason"]))
+        otherwise.append("values in those columns as often as in the training data, and finite answers")
+    if "refusal" in body:
+        refusal = body["refusal"]
+        evidence.append(f"batch {refusal['id']} refused at {refusal['at']}")
+        evidence += [f"  {message}" for message in refusal["broken"]]
         otherwise.append("a batch that keeps its contract: mlops-box check")
     return evidence, otherwise
 
