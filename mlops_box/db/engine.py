@@ -33,6 +33,14 @@ _STORAGE = {
     "SQLITE_PERM",
     "SQLITE_NOLFS",
 }
+# The online backup reports these without a code.
+_NAMELESS = {
+    "database or disk is full": "SQLITE_FULL",
+    "database is locked": "SQLITE_BUSY",
+    "database disk image is malformed": "SQLITE_CORRUPT",
+    "disk I/O error": "SQLITE_IOERR",
+    "attempt to write a readonly database": "SQLITE_READONLY",
+}
 
 
 def sqlite_version() -> tuple[int, ...]:
@@ -217,7 +225,9 @@ def _translated(path: Path) -> Iterator[None]:
 
 def _explained(error: Any, path: Path) -> BoxError | None:
     """Our error for a failure of disk, lock or file; ``None`` for a mistake of ours (wrong SQL, broken constraint)."""
-    name = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
+    name = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2]) or _NAMELESS.get(
+        str(error), ""
+    )
     if name in _DAMAGED:
         return IntegrityError(f"{path} is damaged: {error}", hint="restore it from a backup")
     if name in _TAKEN:

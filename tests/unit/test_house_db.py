@@ -354,3 +354,17 @@ def test_eight_first_starts_at_once_all_find_a_ready_database(tmp_path: Path) ->
     ]
     errors = [start.communicate(timeout=120)[1] for start in starts]
     assert [start.returncode for start in starts] == [0] * 8, errors
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("database or disk is full", StorageError), ("disk I/O error", StorageError),
+        ("database is locked", BusyError), ("database disk image is malformed", IntegrityError),
+    ],
+)  # fmt: skip
+def test_errors_that_come_without_a_code_are_told_apart_by_their_text(
+    db: Database, text: str, kind: type
+) -> None:
+    with pytest.raises(kind), db.write():
+        raise sqlite.OperationalError(text)
