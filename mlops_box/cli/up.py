@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from mlops_box.operations.supervisor.specs import UpOptions
     from mlops_box.operations.supervisor.state import UpState
 
-_PORT = click.IntRange(1, 65535)
+_PORT = click.IntRange(0, 65535)
 
 
 @click.command("up", short_help="Start the scheduler, the runner and the inference server.")
 @click.option("--detach", is_flag=True, help="Return once everything is ready; `mlops-box down` stops it.")
-@click.option("--port", type=_PORT, help="Of the inference server, on 127.0.0.1 [default: 8321].")
-@click.option("--prefect-port", type=_PORT, help="Of the box's own Prefect [default: a free one].")
+@click.option(
+    "--port", type=_PORT, help="Of the inference server, on 127.0.0.1; 0 for a free one [default: 8321]."
+)
+@click.option(
+    "--prefect-port", type=click.IntRange(1, 65535), help="Of the box's own Prefect [default: a free one]."
+)
 @click.option("--no-scheduler", is_flag=True, help="Only the inference server: no schedules, no Prefect.")
 @home_option
 @json_option

@@ -38,13 +38,13 @@ def options_for(
     prefect_port: int | None,
     scheduler: bool = True,
 ) -> UpOptions:
-    """Fill in what was not said: the usual port, and a free one (or the one in use) for Prefect."""
+    """Fill in what was not said: the usual port, and a free one (or the one in use) for Prefect; 0 is a free one."""
     if prefect_port is None:
         # Flows that run in place right now stay connected when the new server takes over their port.
         running = read_server(home)
         prefect_port = running.port if running is not None else free_port()
     return UpOptions(
-        port=DEFAULT_PORT if port is None else port,
+        port=DEFAULT_PORT if port is None else port or free_port(),
         prefect_port=prefect_port,
         scheduler=scheduler,
         external_api=external_api(environ),
