@@ -82,13 +82,13 @@ class Guard:
         return request_id
 
     def too_large(self) -> HttpProblem:
-        """For a body that grew beyond the cap while it was read."""
+        """For a body beyond the cap. The connection stays open: what still comes is discarded, and the client, which
+        may send all of it before it reads, gets to see the answer."""
         return HttpProblem(
             413,
             "too_large",
             f"the body is larger than {self.max_body_bytes} bytes",
             hint="send fewer rows at a time, or score the file: mlops-box score",
-            headers=((b"connection", b"close"),),
         )
 
     def _announces_body(self, value: bytes) -> bool:

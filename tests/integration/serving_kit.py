@@ -213,13 +213,16 @@ class Server:
         return self.process.wait(timeout=20)
 
 
+def environment() -> dict[str, str]:
+    """The environment of a process that finds our packages."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(SERVICES.parent), str(SERVICES)])}
+
+
 def start_server(home: Path, *, timeout_s: float = 60.0) -> Server:
     """Start ``python -m mlops_box_services`` on a free port and wait for its address."""
     command = [sys.executable, "-m", "mlops_box_services", "--home", str(home), "--port", "0"]
-    root = str(SERVICES.parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(SERVICES)])}
     with (home / "logs" / "server.log").open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment())
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         address = ServerAddress.read(home / "run")
