@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +82,14 @@ class CheckpointFile:
     def load(self, device: str) -> Checkpoint | None:
         """The checkpoint of this very training; ``None`` when there is none that can be read."""
         import torch
+        from torch._weights_only_unpickler import UnpicklingError
 
         if not self._path.is_file():
             return None
         try:
             # Said outright: an environment variable can change the default to one that runs code.
             raw = torch.load(self._path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError):
             return None
         if (
             not isinstance(raw, dict)
