@@ -28,9 +28,9 @@ demo *arguments:
 tui *arguments:
     .venv/bin/mlops-box tui {{arguments}}
 
-# Measurements; each file says what it measures and writes its table beside it.
+# Measurements; each says what it measures and writes its table beside it.
 bench:
-    for file in benchmarks/bench_*.py; do .venv/bin/python "$file"; done
+    for part in benchmarks/*/run.py; do .venv/bin/python -m "$(dirname "$part" | tr / .).run" || exit 1; done
 
 # Everything under docs/ that is made from the code.
 docs:
