@@ -175,6 +175,8 @@ def _versions(box: Box) -> None:
         snapshot_id="c3" * 32, run_id=None, lineage={"seed": 7},
     ))  # fmt: skip
     box.models.set_champion(version, reason="first version")
+    with box.db.write() as tx:
+        tx.execute("UPDATE aliases SET since = ?", (ago(hours=3.9),))
 
 
 def _finding(strength: float) -> dict[str, Any]:

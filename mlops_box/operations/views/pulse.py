@@ -17,12 +17,13 @@ from mlops_box.operations.views.runs import RunRow, list_runs
 
 @dataclass(frozen=True)
 class Counts:
-    """What wants attention, in numbers."""
+    """What wants attention, in numbers; ``monitored`` says whether any window was ever looked at."""
 
     running: int
     failed_24h: int
     open_alerts: int
     suggestions: int
+    monitored: bool
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class Pulse:
     runs_24h: dict[str, int]
     runs_by_hour: tuple[int, ...]
     runs_total: int
-    newest_run: RunRow | None
+    newest_runs: tuple[RunRow, ...]
     models: tuple[ModelRow, ...]
     alerts: tuple[AlertRow, ...]
     decisions: tuple[DecisionRow, ...]
-    newest_batch: BatchRow | None
+    batches: tuple[BatchRow, ...]
     watched_rows: dict[str, int]
     last_monitored: datetime | None
 
@@ -54,10 +55,11 @@ def read_counts(box: Box) -> Counts:
         "SELECT (SELECT COUNT(*) FROM runs WHERE state = 'running') AS running, "
         "(SELECT COUNT(*) FROM runs WHERE started_at >= ? AND state IN ('failed','refused','rejected','crashed')) "
         "AS failed_24h, (SELECT COUNT(*) FROM alerts WHERE state = 'open') AS open_alerts, "
-        "(SELECT COUNT(*) FROM decisions WHERE state = 'suggested') AS suggestions",
+        "(SELECT COUNT(*) FROM decisions WHERE state = 'suggested') AS suggestions, "
+        "EXISTS (SELECT 1 FROM windows) AS monitored",
         (_a_day_ago(box),),
     )[0]
-    return Counts(**row)
+    return Counts(**{**row, "monitored": bool(row["monitored"])})
 
 
 def read_pulse(box: Box) -> Pulse:
@@ -67,8 +69,7 @@ def read_pulse(box: Box) -> Pulse:
     states = box.db.read(
         "SELECT state, COUNT(*) AS n FROM runs WHERE started_at >= ? GROUP BY state", (since,)
     )
-    newest = list_runs(box, Query(limit=1))
-    batch = list_batches(box, Query(limit=1)).rows
+    newest = list_runs(box, few)
     windows = box.db.read(
         "SELECT model, rows, MAX(ends_at) AS ends_at FROM windows JOIN aliases USING (model, number) "
         "WHERE alias = 'champion' GROUP BY model"
@@ -79,11 +80,11 @@ def read_pulse(box: Box) -> Pulse:
         runs_24h={row["state"]: row["n"] for row in states},
         runs_by_hour=_by_hour(box, since),
         runs_total=newest.total,
-        newest_run=newest.rows[0] if newest.rows else None,
+        newest_runs=newest.rows,
         models=list_models(box, few).rows,
         alerts=list_alerts(box, Query(text="!state:resolved", limit=12)).rows,
         decisions=list_decisions(box, few).rows,
-        newest_batch=batch[0] if batch else None,
+        batches=list_batches(box, few).rows,
         watched_rows={row["model"]: row["rows"] for row in windows},
         last_monitored=moment(last["at"]) if last else None,
     )

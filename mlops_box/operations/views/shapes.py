@@ -67,7 +67,7 @@ def equal_width(
     width = (high - low) / bars
     heights[0] += counts[0]
     heights[-1] += counts[-1]
-    for left, right, count in zip(edges, edges[1:], counts[1:-1], strict=True):
+    for left, right, count in zip(edges[:-1], edges[1:], counts[1:-1], strict=True):
         first = min(bars - 1, max(0, int((left - low) / width)))
         last = min(bars - 1, max(0, int((right - low) / width)))
         if first == last or right <= left:

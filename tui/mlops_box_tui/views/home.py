@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -39,6 +39,12 @@ class Panel(Static, can_focus=True):
         super().__init__(markup=False, id=f"panel-{view}")
         self.view = view
         self.border_title = title
+
+    def show(self, lines: list[Text]) -> None:
+        """One line each, cut where the panel ends."""
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        self.update(Group(*lines))
 
     def action_open(self) -> None:
         self.app.go(self.view)
@@ -121,37 +127,36 @@ class HomeView(Vertical):
             welcome.update(Text.assemble(
                 ("This box is empty. ", "bold"), "See the whole loop:  ", ("$ mlops-box demo", look.style("accent")),
             ))  # fmt: skip
-        bodies: dict[str, RenderableType] = {
+        bodies: dict[str, list[Text]] = {
             "runs": _runs(pulse, look), "models": _models(pulse, look), "serving": _serving(self.app, look),
             "alerts": _alerts(pulse, look), "decisions": _decisions(pulse, look), "data": _data(pulse, look),
         }  # fmt: skip
         for view, body in bodies.items():
             panel = self.query_one(f"#panel-{view}", Panel)
-            panel.update(body)
+            panel.show(body)
             panel.set_class(view == "alerts" and pulse.counts.open_alerts > 0, "-attention")
 
 
-def _runs(pulse: Pulse, look: Look) -> RenderableType:
+def _runs(pulse: Pulse, look: Look) -> list[Text]:
     if not pulse.runs_total:
-        return Text("no runs yet", style="dim")
+        return [Text("no runs yet", style="dim")]
     counts = [
         look.state(state, f"{count} {look.state(state).plain[2:]}")
         for state, count in sorted(pulse.runs_24h.items())
     ]
     lines = [Text("  ").join(counts) if counts else Text("none in 24 hours", style="dim")]
-    lines.append(look.bars(pulse.runs_by_hour) if any(pulse.runs_by_hour) else Text())
-    newest = pulse.newest_run
-    if newest is not None:
-        lines.append(Text.assemble(("last ", "dim"), look.text(f"{newest.kind} {newest.project}"), " ",
-                                   run_state(newest, look)))  # fmt: skip
-        lines.append(Text.assemble(("     ", ""), look.ago(newest.started_at), ("  in all ", "dim"),
-                                   look.count(pulse.runs_total)))  # fmt: skip
-    return Group(*lines)
+    if any(pulse.runs_by_hour):
+        lines.append(Text.assemble(look.bars(pulse.runs_by_hour), (f"  in all {pulse.runs_total}", "dim")))
+    return lines + [
+        Text.assemble(run_state(row, look), "  ", look.text(f"{row.kind} {row.project}"), "  ",
+                      (look.ago(row.started_at).plain, "dim"))
+        for row in pulse.newest_runs
+    ]  # fmt: skip
 
 
-def _models(pulse: Pulse, look: Look) -> RenderableType:
+def _models(pulse: Pulse, look: Look) -> list[Text]:
     if not pulse.models:
-        return Text("no models yet", style="dim")
+        return [Text("no models yet", style="dim")]
     lines = []
     for row in pulse.models:
         champion = (
@@ -160,6 +165,8 @@ def _models(pulse: Pulse, look: Look) -> RenderableType:
             else look.text("no champion", "warn")
         )
         line = Text.assemble(look.text(row.model, "accent"), "  ", champion)
+        if len(row.trend) > 1:
+            line.append_text(Text.assemble("  ", look.spark(row.trend)))
         if row.metric:
             line.append_text(Text.assemble("  ", look.text(f"{row.metric[0]} {number(row.metric[1])}")))
         if row.open_alerts:
@@ -169,13 +176,13 @@ def _models(pulse: Pulse, look: Look) -> RenderableType:
                 )
             )
         lines.append(line)
-    return Group(*lines)
+    return lines
 
 
-def _serving(app: BoxApp, look: Look) -> RenderableType:
+def _serving(app: BoxApp, look: Look) -> list[Text]:
     status = app.serving
     if status is None:
-        return Text("asking", style="dim")
+        return [Text("asking", style="dim")]
     lines = [Text.assemble(look.state(status.state), "  ", look.text(status.detail, "quiet"))]
     if status.state == "down":
         lines.append(Text.assemble(("$ ", "dim"), ("mlops-box up --detach", look.style("accent"))))
@@ -191,12 +198,12 @@ def _serving(app: BoxApp, look: Look) -> RenderableType:
         if p99 is not None:
             line.append(f"  p99 {number(p99 * 1000, digits=2)}ms")
         lines.append(line)
-    return Group(*lines)
+    return lines
 
 
-def _alerts(pulse: Pulse, look: Look) -> RenderableType:
+def _alerts(pulse: Pulse, look: Look) -> list[Text]:
     lines = [
-        Text.assemble(look.state(row.severity), "  ", look.text(row.ref, "accent"), "  ", look.text(row.title), "  ",
+        Text.assemble(look.state(row.severity), "  ", look.text(row.title), "  ", look.text(row.ref, "accent"), "  ",
                       (f"{look.ago(row.updated_at).plain}", "dim"))
         for row in pulse.alerts
     ]  # fmt: skip
@@ -205,29 +212,31 @@ def _alerts(pulse: Pulse, look: Look) -> RenderableType:
         if pulse.last_monitored
         else Text("traffic was never monitored: mlops-box monitor", style="dim")
     )
-    return Group(*(lines or [look.state("fine", "none open") if pulse.last_monitored else look.state("unjudged", "unknown")]),
-                 watched)  # fmt: skip
+    # Nothing watched is not the same as nothing wrong.
+    none = look.state("fine", "none open") if pulse.last_monitored else look.state("unjudged", "unknown")
+    return [*(lines or [none]), watched]
 
 
-def _decisions(pulse: Pulse, look: Look) -> RenderableType:
+def _decisions(pulse: Pulse, look: Look) -> list[Text]:
     if not pulse.decisions:
-        return Text("none yet", style="dim")
-    return Group(*(
+        return [Text("none yet", style="dim")]
+    return [
         Text.assemble(look.state(row.state), "  ", look.text(f"{row.act} {row.model}", "accent"), "  ",
                       look.text(row.reason))
         for row in pulse.decisions
-    ))  # fmt: skip
-
-
-def _data(pulse: Pulse, look: Look) -> RenderableType:
-    row = pulse.newest_batch
-    if row is None:
-        return Text("no snapshots yet", style="dim")
-    lines = [
-        Text.assemble(look.state(row.state), "  ", look.text(row.project, "accent"), "  ", look.ago(row.at)),
-        Text.assemble(look.count(row.rows_good), (" good rows  ", "dim"), look.count(row.rows_quarantined),
-                      (" quarantined", "dim")),
     ]  # fmt: skip
-    if row.first_rule:
-        lines.append(Text.assemble(("first broken rule ", "dim"), look.text(row.first_rule, "warn")))
-    return Group(*lines)
+
+
+def _data(pulse: Pulse, look: Look) -> list[Text]:
+    if not pulse.batches:
+        return [Text("no snapshots yet", style="dim")]
+    lines = []
+    for row in pulse.batches:
+        line = Text.assemble(look.state(row.state), "  ", look.text(row.project, "accent"), "  ",
+                             (look.ago(row.at).plain, "dim"))  # fmt: skip
+        if row.rows_quarantined:
+            line.append_text(
+                Text.assemble("  ", look.count(row.rows_quarantined, tone="warn"), (" quarantined", "dim"))
+            )
+        lines.append(line)
+    return lines

@@ -24,9 +24,9 @@ class ModelsView(ListView[ModelRow]):
         Column("model", "model", 18, sortable=True, flex=True),
         Column("task", "task", 10, drop=2),
         Column("champion", "champion", 9),
-        Column("since", "since", 10, drop=3),
+        Column("since", "since", 10, drop=4),
         Column("metric", "metric", 17),
-        Column("trend", "by version", 12, drop=4),
+        Column("trend", "by version", 12, drop=3),
         Column("last_good", "last good", 9, drop=5),
         Column("newest", "newest", 16, sortable=True),
         Column("versions", "versions", 8, drop=1, sortable=True, right=True),
@@ -55,6 +55,17 @@ class ModelsView(ListView[ModelRow]):
             look.text(f"v{row.last_good}" if row.last_good is not None else None),
             newest, look.count(row.versions),
             look.state("open", f"{row.open_alerts} open") if row.open_alerts else look.text("none", "quiet"),
+        )  # fmt: skip
+
+    def preview(self, row: ModelRow, look: Look) -> Sequence[Text]:
+        champion = (
+            look.text(f"v{row.champion}", "good") if row.champion is not None else look.text("none", "warn")
+        )
+        return (
+            Text.assemble(look.text(row.model, "accent"), ("  champion ", "dim"), champion, ("  since ", "dim"),
+                          look.ago(row.champion_since), ("  newest made ", "dim"), look.ago(row.newest_at)),
+            Text.assemble((f"{row.versions} versions, {row.rejected} rejected by their gates  metric by version ", "dim"),
+                          look.spark(row.trend)),
         )  # fmt: skip
 
     def enter(self, row: ModelRow) -> None:

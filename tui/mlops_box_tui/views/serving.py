@@ -72,6 +72,7 @@ class ServingView(ListView[ServedModel]):
         status = self.app.serving
         if status is None:
             return
+        self.app.report_read(None)
         terms = self.question.text.casefold().split()
         rows = tuple(
             row for row in status.models

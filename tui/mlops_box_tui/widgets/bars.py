@@ -26,24 +26,34 @@ class StatusBar(Static):
     def redraw(self) -> None:
         """Draw what the app knows now."""
         app, look = self.app, self.app.look
-        name = Text.assemble((" mlops-box ", "bold"), look.text(app.box.home.root.name, "quiet"))
-        parts = [name, self._freshness()]
-        counts = app.counts
-        if counts is not None:
-            if counts.running:
-                parts.append(look.state("running", f"{counts.running} running"))
-            if counts.failed_24h:
-                parts.append(look.state("failed", f"{counts.failed_24h} failed 24h"))
-            alerts = counts.open_alerts
-            parts.append(
-                look.state("open" if alerts else "fine", f"{alerts} alert{'' if alerts == 1 else 's'}")
-            )
-            if counts.suggestions:
-                parts.append(look.state("suggested", f"{counts.suggestions} to decide"))
+        narrow = self.screen.has_class("-narrow")
+        name = look.text(app.box.home.root.name, "quiet")
+        parts = [Text.assemble(" ", name) if narrow else Text.assemble((" mlops-box ", "bold"), name)]
+        parts += [self._freshness(), *self._counts(narrow=narrow)]
         serving = app.serving
         if serving is not None:
             parts.append(look.state(serving.state, f"serving {look.state(serving.state).plain[2:]}"))
-        self.update(Text("   ").join(parts))
+        self.update(Text("  " if narrow else "   ").join(parts))
+
+    def _counts(self, *, narrow: bool) -> list[Text]:
+        counts, look = self.app.counts, self.app.look
+        if counts is None:
+            return []
+        parts = []
+        if counts.running:
+            parts.append(look.state("running", f"{counts.running} running"))
+        if counts.failed_24h:
+            parts.append(look.state("failed", f"{counts.failed_24h} failed{'' if narrow else ' 24h'}"))
+        alerts = counts.open_alerts
+        if not alerts and not counts.monitored:
+            # Nothing watched is not the same as nothing wrong.
+            parts.append(look.state("unjudged", "not monitored"))
+        else:
+            words = f"{alerts} alert{'' if alerts == 1 else 's'}"
+            parts.append(look.state("open" if alerts else "fine", words))
+        if counts.suggestions:
+            parts.append(look.state("suggested", f"{counts.suggestions} to decide"))
+        return parts
 
     def _freshness(self) -> Text:
         app, look = self.app, self.app.look
@@ -84,7 +94,8 @@ class ViewBar(Static):
         for digit, name in self._views:
             start = len(line)
             chosen = name == current
-            line.append(f" {digit}", style="reverse bold" if chosen else "dim")
+            if digit:
+                line.append(f" {digit}", style="reverse bold" if chosen else "dim")
             line.append(f" {name} ", style="reverse bold" if chosen else "")
             self._spans.append((start, len(line), name))
         self.update(line)

@@ -78,7 +78,7 @@ class ChartPane(PlotextPlot):  # type: ignore[misc]
             if xs:
                 ends, level = [xs[0], xs[-1]], [chart.threshold[0]] * 2
                 plot.plot(
-                    ends, level, marker="-" if ascii_only else "hd", color="red", label=chart.threshold[1]
+                    ends, level, marker="-" if ascii_only else "╌", color="red", label=chart.threshold[1]
                 )
         if chart.ticks is not None:
             plot.xticks(list(chart.ticks[0]), [fit(label) for label in chart.ticks[1]])

@@ -60,7 +60,13 @@ class ResourceTable(DataTable[Text], inherit_bindings=False):
     ]  # fmt: skip
 
     def __init__(self, columns: Sequence[Column], *, id: str | None = None):
-        super().__init__(cursor_type="row", zebra_stripes=False, show_row_labels=False, id=id)
+        super().__init__(
+            cursor_type="row",
+            cursor_foreground_priority="renderable",
+            zebra_stripes=False,
+            show_row_labels=False,
+            id=id,
+        )
         self.all_columns = tuple(columns)
         self._shown: tuple[Column, ...] = ()
         self._marks: tuple[str | None, str] = (None, "")
