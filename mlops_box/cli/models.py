@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,13 @@ def card(ref: str, out: Path | None, home: Path | None, as_json: bool) -> None:
         version = box.models.get(ref)
         data = box.models.file(version, CARD_FILE)
     target = (out or Path(f"{version.model}-{version.number}-card.html")).absolute()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        target.write_bytes(data)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"{target} cannot be written: {error.strerror or error}",

@@ -337,6 +337,7 @@ class _Training:
         notes = found.trained.notes
         if version.state == "accepted" and not promoted:
             notes = (*notes, "it was not promoted: the champion changed while it was being judged")
+        notes = (*notes, *self._caveats(version, found.evaluation.comparison))
         outcome = TrainOutcome(
             self.run.id, version, promoted, version.gates, found.evaluation.comparison, notes
         )
@@ -346,6 +347,19 @@ class _Training:
             raise error
         self.box.runs.end(self.run.id, "completed", result=outcome.to_dict())
         return outcome
+
+    def _caveats(self, version: ModelVersion, comparison: Comparison | None) -> tuple[str, ...]:
+        """What makes the comparison with the champion less than fair."""
+        if comparison is None or comparison.problem is not None:
+            return ()
+        champion = self.box.models.get(comparison.champion)
+        held_out = [(one.lineage.get("split"), one.lineage.get("seed")) for one in (version, champion)]
+        if held_out[0] == held_out[1]:
+            return ()
+        return (
+            f"{champion.ref} held out other rows (another split or seed): it may have learnt rows it was compared on, "
+            "which flatters it",
+        )
 
     def _scratch(self, snapshot: Snapshot) -> Path:
         """Checkpoints lie under all that they depend on: a killed training goes on, a changed one starts anew."""

@@ -36,6 +36,7 @@ with Box.open(Path(sys.argv[1])) as box:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "when", "versions_left"),
     [("fit", "after", 0), ("register", "before", 0), ("register", "after", 1), ("promote", "after", 1)],

@@ -149,6 +149,16 @@ def test_the_champion_is_judged_on_the_candidates_own_rows(box: Box, tmp_path: P
     assert expected != first.metrics
 
 
+def test_a_champion_that_held_out_other_rows_is_compared_with_a_caveat(box: Box, tmp_path: Path) -> None:
+    assert train(box, write_houses(tmp_path / "houses")).notes == ()
+    same = train(box, write_houses(tmp_path / "houses"))
+    assert not [note for note in same.notes if "flatters" in note]
+    seeded = edit(tmp_path / "houses", "[gates]", "seed = 4\n[gates]")
+    seeded = edit(tmp_path / "houses", 'metric = "mae" }', 'metric = "mae", margin = 50 }')
+    outcome = train(box, seeded)
+    assert [note for note in outcome.notes if "houses@2 held out other rows" in note]
+
+
 def test_a_champion_that_reads_a_lost_column_cannot_be_judged_and_does_not_block(
     box: Box, tmp_path: Path
 ) -> None:
