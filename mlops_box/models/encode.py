@@ -122,14 +122,15 @@ class RowEncoder:
         )
 
     def _encode_numeric(self, rows: Sequence[Row]) -> Float32:
+        if not rows:
+            return np.empty((0, len(self._numeric)), dtype=np.float32)
         values_of = self._numeric_of
         plain = _NUMBERS.issuperset
         try:
             values = [values_of(row) for row in rows]
             if all(plain(map(type, row)) for row in values):
                 # numpy reads None as NaN and goes through float64, as encode_table does.
-                matrix = np.array(values, dtype=np.float64)
-                return _to_float32(matrix.reshape(len(values), len(self._numeric)))
+                return _to_float32(np.array(values, dtype=np.float64))
         except (KeyError, OverflowError):
             pass  # a missing key or an integer beyond float64: value by value, to name it
         return self._encode_numeric_slowly(rows)

@@ -14,11 +14,11 @@ import numpy as np
 from mlops_box.errors import TrainingError
 from mlops_box.models.encode import Float32
 from mlops_box.models.runtime import Output
-from mlops_box.models.values import Signature
 from mlops_box.project import Task
 from mlops_box.training.graph import ML_OPSET, OPSET, Core
 from mlops_box.training.inputs import Target
 from mlops_box.training.lint import final_step, needs_exponential, parts_of
+from mlops_box.training.threads import limited_threads, thread_count
 
 Predict = Callable[[Float32], Output]
 
@@ -50,7 +50,7 @@ def fit_sklearn(estimator: Any, matrix: Float32, target: Target, task: Task, *, 
 
     fresh = clone(estimator)
     _settle(fresh, seed)
-    with global_seeds(seed), warnings.catch_warnings(record=True) as caught:
+    with global_seeds(seed), limited_threads(matrix.size), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             fresh.fit(matrix, target.values)
@@ -62,7 +62,11 @@ def fit_sklearn(estimator: Any, matrix: Float32, target: Target, task: Task, *, 
     predict = (
         _regression(fresh) if task == "regression" else _classification(fresh, len(target.classes or ()))
     )
-    facts = {"trainer": "scikit-learn", "estimator": " ".join(str(fresh).split())[:2000]}
+    facts = {
+        "trainer": "scikit-learn",
+        "estimator": " ".join(str(fresh).split())[:2000],
+        "threads": thread_count(matrix.size),
+    }
     return FittedCore(convert(fresh, matrix.shape[1], task), predict, notes, facts)
 
 
@@ -110,14 +114,6 @@ def global_seeds(seed: int) -> Iterator[None]:
         np.random.set_state(legacy)
 
 
-def output_of(answer: Float32, signature: Signature) -> Output:
-    """A matrix of numbers as the output it means: [rows] or [rows, 1] predictions, or [rows, classes] probabilities."""
-    if signature.classes is None:
-        return Output(prediction=answer.reshape(-1).astype(np.float32))
-    probability = answer.astype(np.float32)
-    return Output(label=probability.argmax(axis=1).astype(np.int64), probability=probability)
-
-
 def _settle(estimator: Any, seed: int) -> None:
     unset = {
         name: seed
@@ -133,14 +129,17 @@ def _settle(estimator: Any, seed: int) -> None:
 
 def _regression(estimator: Any) -> Predict:
     def predict(matrix: Float32) -> Output:
-        return Output(prediction=np.asarray(estimator.predict(matrix)).reshape(-1).astype(np.float32))
+        with limited_threads(matrix.size):
+            answer = np.asarray(estimator.predict(matrix))
+        return Output(prediction=answer.reshape(-1).astype(np.float32))
 
     return predict
 
 
 def _classification(estimator: Any, classes: int) -> Predict:
     def predict(matrix: Float32) -> Output:
-        probability = np.asarray(estimator.predict_proba(matrix)).astype(np.float32)
+        with limited_threads(matrix.size):
+            probability = np.asarray(estimator.predict_proba(matrix)).astype(np.float32)
         if probability.shape[1] != classes:
             raise TrainingError(
                 f"{type(estimator).__name__} gives {probability.shape[1]} probabilities for {classes} classes"

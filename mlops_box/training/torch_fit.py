@@ -21,6 +21,7 @@ from mlops_box.training.graph import OPSET, Core
 from mlops_box.training.inputs import Target
 from mlops_box.training.recipe import TorchRecipe
 from mlops_box.training.sklearn_fit import FittedCore
+from mlops_box.training.threads import thread_count
 from mlops_box.training.torch_loop import OnEpoch, TrainingLoop, check_output, seeded_torch
 from mlops_box.training.user_code import explain_failure
 
@@ -89,6 +90,7 @@ def _fit(
     facts = {
         "trainer": "torch", "device": _device_name(device), "precision": loop.precision,
         "epochs": result.epochs, "best_epoch": result.best_epoch, "resumed_after": result.resumed_after,
+        "threads": thread_count(),
         "losses": result.history,
     }  # fmt: skip
     return FittedCore(core, _predictor(whole, is_regression=target.classes is None), (), facts)

@@ -16,6 +16,7 @@ from mlops_box.models.encode import Float32
 from mlops_box.progress import Progress
 from mlops_box.training.checkpoint import Checkpoint, CheckpointFile
 from mlops_box.training.recipe import TorchRecipe
+from mlops_box.training.threads import thread_count
 
 Indices = npt.NDArray[np.int64]
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -218,21 +219,23 @@ def check_output(output: Any, rows: int) -> None:
 
 @contextmanager
 def seeded_torch(seed: int, device: str) -> Iterator[None]:
-    """torch's generators seeded and its algorithms deterministic within the block; both put back afterwards."""
+    """torch seeded, deterministic and kept to its cores within the block; all put back afterwards."""
     import torch
 
-    benchmark = torch.backends.cudnn.benchmark
+    benchmark, threads = torch.backends.cudnn.benchmark, torch.get_num_threads()
     deterministic, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         torch.manual_seed(seed)
+        torch.set_num_threads(thread_count())
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
             yield
         finally:
+            torch.set_num_threads(threads)
             torch.backends.cudnn.benchmark = benchmark
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 

@@ -103,7 +103,7 @@ def train_model(
     target = read_target(table, model, indices.train, indices.test)
     draft = Signature(model.task, model.target, features, target.classes)
     progress.begin("prepare features")
-    tensors = encode_table(table.take(pa.array(target.train)), draft)
+    tensors = encode_table(table.select(model.features).take(pa.array(target.train)), draft)
     preprocessor = fit_preprocessor(tensors, features, model.preprocess)
     signature = Signature(model.task, model.target, preprocessor.name_values(features), target.classes)
     matrix = preprocessor.transform(tensors)
