@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
 from mlops_box.canonical import digest_of
-from mlops_box.errors import BusyError, RefusedError, SourceError, StorageError, UsageError
+from mlops_box.errors import BoxError, BusyError, RefusedError, SourceError, StorageError, UsageError
 from mlops_box.models.values import PACKED_FILE, ModelVersion
 from mlops_box.objects import sync_folder
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
@@ -158,7 +158,14 @@ def _held(work: Path) -> Iterator[None]:
             raise BusyError(
                 "another process is scoring this file with this version", hint="wait for it to end"
             ) from None
-        yield
+        try:
+            yield
+        except StorageError:
+            raise
+        except BoxError:
+            # It would fail again in the same way: there is nothing to resume.
+            shutil.rmtree(work, ignore_errors=True)
+            raise
 
 
 def _sift(

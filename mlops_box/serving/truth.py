@@ -70,9 +70,15 @@ class TruthReader:
 
 
 def _spellings(value: object) -> list[str]:
+    """The texts that a class may have been written as, the likeliest first."""
     if isinstance(value, str):
         number = _number(value)
-        return [value, value.strip().lower()] + ([category_text(number)] if number is not None else [])
+        return [
+            value,
+            value.strip(),
+            value.strip().lower(),
+            *(_spellings(number) if number is not None else ()),
+        ]
     if isinstance(value, bool):
         return ["true" if value else "false", str(int(value))]
     if isinstance(value, int | float):
