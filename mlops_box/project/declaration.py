@@ -147,7 +147,7 @@ class Contract(Declared):
         if not isinstance(value, dict):
             return value
         given = value.get("columns", {})
-        if not isinstance(given, dict) or {"type"} <= given.keys() and isinstance(given["type"], str):
+        if not isinstance(given, dict) or ({"type"} <= given.keys() and isinstance(given["type"], str)):
             raise ValueError("a column named 'columns' goes under [data.contract.columns]")
         columns = dict(given)
         rest: dict[str, Any] = {}
