@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 
-from mlops_box.errors import BoxError, ExitCode
+from mlops_box.errors import BoxError, ExitCode, SourceError
 from mlops_box.home import Home, home_from
+from mlops_box.ids import parse_ref
 from mlops_box.operations.prefect_env import external_api
 from mlops_box.progress import TerminalProgress
 from mlops_box_flows.caller import CALLER, Caller
@@ -78,6 +79,9 @@ def train(
 @_json
 def score(model: str, source: Path, target: Path, home: Path | None, trigger: str, as_json: bool) -> None:
     """Predict a whole file."""
+    parse_ref(model)
+    if not source.is_file():
+        raise SourceError(f"there is no file {source}", hint="name the file to predict with --in")
 
     async def start(place: Home) -> Any:
         from mlops_box_flows.score import score as flow

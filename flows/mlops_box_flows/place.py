@@ -15,6 +15,7 @@ from mlops_box.home import Home
 from mlops_box.operations.locks import held
 from mlops_box.operations.prefect_env import (
     PrefectServer,
+    answers,
     api_secret,
     external_api,
     external_environment,
@@ -36,9 +37,14 @@ def prefect_api(home: Home, progress: Progress) -> Iterator[dict[str, str]]:
     now, shared with other flows that run in place meanwhile, and gone after the last of them.
 
     Raises:
-        UnavailableError: No server could be started.
+        UnavailableError: The user's server does not answer, or no server could be started.
     """
-    if external_api(os.environ):
+    url = external_api(os.environ)
+    if url is not None:
+        if not answers(f"{url.rstrip('/')}/health", timeout_s=10.0):
+            raise UnavailableError(
+                f"PREFECT_API_URL does not answer: {url}", hint="start that server, or unset PREFECT_API_URL"
+            )
         yield external_environment(os.environ)
         return
     with held(home.run / USERS_LOCK, shared=True):
