@@ -47,7 +47,7 @@ def numbers(column: pa.ChunkedArray, *, single: bool) -> Floats:
         return _parsed(column, single=single)
     values = column.drop_null().cast(pa.float64(), safe=False).to_numpy()
     values = values[~np.isnan(values)]
-    return _rounded(values) if single else values
+    return rounded(values) if single else values
 
 
 def texts(column: pa.ChunkedArray) -> dict[str, int]:
@@ -92,9 +92,10 @@ def _parsed(column: pa.ChunkedArray, *, single: bool) -> Floats:
             continue
     values = np.array(found, dtype=np.float64)
     values = values[~np.isnan(values)]
-    return _rounded(values) if single else values
+    return rounded(values) if single else values
 
 
-def _rounded(values: Floats) -> Floats:
+def rounded(values: Floats) -> Floats:
+    """The values as float32 holds them; what it cannot hold becomes infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32).astype(np.float64)

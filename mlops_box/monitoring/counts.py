@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlops_box.monitoring.columns import is_single, numbers, texts
+from mlops_box.monitoring.columns import is_single, numbers, rounded, texts
 from mlops_box.monitoring.reference import (
     CategoricalReference,
     ColumnReference,
     NumericReference,
     Reference,
     count_between,
+    just_below,
 )
 
 _EXAMPLES = 5
@@ -123,9 +124,10 @@ def _count_column(reference: ColumnReference, table: pa.Table) -> ColumnCounts:
 def _count_numbers(reference: NumericReference, column: pa.ChunkedArray) -> NumericCounts:
     values = numbers(column, single=reference.single)
     edges = np.asarray(reference.edges, dtype=np.float64)
-    if is_single(column.type) and not reference.single:
+    if is_single(column.type) and not reference.single and reference.minimum is not None:
         # The window was rounded, the reference was not: round its edges alike, or equal values fall apart.
-        edges = edges.astype(np.float32).astype(np.float64)
+        edges = rounded(edges)
+        edges[0] = just_below(rounded(np.array([reference.minimum]))[0], single=True)
     return NumericCounts(count_between(values, edges), len(column) - len(values))
 
 

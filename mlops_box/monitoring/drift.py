@@ -205,13 +205,16 @@ def _compare_categories(
 def _buckets(reference: CategoricalReference, counts: CategoricalCounts) -> tuple[list[float], list[float]]:
     """Counts per value and one bucket for all others.
 
-    Where the reference lists all its values, the others are new ones, and its own share of them is that of the values
-    it had once only: left out, each of those rows would have been new (the leave-one-out form of Good-Turing).
+    Where the reference lists all its values, the others are new ones. Its own share of them is that of the values it
+    had once only: left out, each of those rows would have been new (the leave-one-out form of Good-Turing). A window
+    with fewer new values than that, such as the training rows themselves, is no drift: the share is taken down to it.
     """
     if not reference.complete:
         return [*reference.counts, reference.rest], [*counts.counts, counts.unlisted]
-    seen_again = [count if count > 1 else 0 for count in reference.counts]
-    return [*seen_again, reference.singletons], [*counts.counts, counts.unlisted]
+    new = min(reference.singletons, counts.unlisted / counts.rows * reference.rows)
+    kept = 1 - new / reference.singletons if reference.singletons else 1.0
+    listed = [count if count > 1 else kept for count in reference.counts]
+    return [*listed, new], [*counts.counts, counts.unlisted]
 
 
 def _missing_test(

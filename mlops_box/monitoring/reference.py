@@ -163,7 +163,9 @@ def numeric_reference(name: str, values: Floats, rows: int, *, single: bool) -> 
     tops = distinct if discrete else np.unique(
         np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:], method="inverted_cdf")
     )  # fmt: skip
-    edges = np.concatenate([[_just_below(distinct[0], single=single)], tops])
+    edges = np.concatenate([[just_below(distinct[0], single=single)], tops])
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = _finite(float(finite.mean())), _finite(float(finite.std()))
     return NumericReference(
         name,
         tuple(edges.tolist()),
@@ -171,8 +173,8 @@ def numeric_reference(name: str, values: Floats, rows: int, *, single: bool) -> 
         nulls,
         float(distinct[0]),
         float(distinct[-1]),
-        float(finite.mean()),
-        float(finite.std()),
+        mean,
+        std,
         discrete,
         single,
     )
@@ -205,10 +207,16 @@ def count_between(values: Floats, edges: Floats) -> tuple[int, ...]:
     return tuple(np.bincount(places, minlength=len(edges) + 1).tolist())
 
 
-def _just_below(value: float, *, single: bool) -> float:
-    if single:
-        return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
-    return float(np.nextafter(value, -np.inf))
+def just_below(value: float, *, single: bool) -> float:
+    """The next smaller number of the type; the value itself where it is the smallest."""
+    kind = np.float32 if single else np.float64
+    with np.errstate(over="ignore"):
+        below = np.nextafter(kind(value), kind(-np.inf))
+    return float(below) if np.isfinite(below) else float(value)
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _reference_of(column: pa.ChunkedArray, name: str) -> ColumnReference:
