@@ -188,6 +188,11 @@ class _LineCounter:
                 break
             self._line += chunk.count(b"\n")
             self._position += len(chunk)
+        # A position may be that of blank lines before the row.
+        while (byte := self._file.read(1)) in (b"\n", b"\r"):
+            self._line += byte == b"\n"
+            self._position += 1
+        self._file.seek(self._position)
         return self._line
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ BATCH_ROWS = 1 << 16
 EXAMPLES = 3
 REJECT_RULE = "parse"
 EVIDENCE = ("_row", "_rules", "_raw")
+RESERVED = (*EVIDENCE, "mlops_box_row")
 _ARROW: dict[str, Any] = {
     "boolean": pa.bool_(), "bigint": pa.int64(), "double": pa.float64(), "varchar": pa.string(),
     "timestamp": pa.timestamp("us"), "date": pa.date32(),
@@ -82,7 +83,7 @@ def sift(
         SourceError: DuckDB cannot read the rows, or a column has a reserved name.
     """
     names = [column.name for column in compiled.columns]
-    if taken := [column for column in names if column in EVIDENCE]:
+    if taken := [column for column in names if column in RESERVED]:
         raise SourceError(
             f"the column name {taken[0]!r} is reserved", hint="rename it, in the file or in a query"
         )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mlops_box.data.dialect import read_dialect, read_head
 from mlops_box.data.engine import translated
 from mlops_box.data.sql import literal, name
 from mlops_box.data.values import ColumnType
@@ -99,7 +100,14 @@ def locate(source: str, *, folder: Path) -> Located:
     formats = {_format_of(path) for path in paths}
     if len(formats) > 1:
         raise SourceError(f"{source} matches files of different formats: {', '.join(sorted(formats))}")
-    return Located(formats.pop(), tuple(_hashed(path) for path in paths))
+    kind = formats.pop()
+    for path in paths:
+        # Before its bytes are hashed: a huge file that is no data must fail at once.
+        if kind == "csv" and _size(path):
+            read_dialect(path)
+        elif kind in ("json", "jsonl") and _size(path):
+            read_head(path)
+    return Located(kind, tuple(_hashed(path) for path in paths))
 
 
 def open_source(
@@ -237,6 +245,13 @@ def _format_of(path: Path) -> Format:
             hint="known are " + " ".join(_SUFFIXES),
         )
     return known
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _hashed(path: Path) -> SourceFile:
