@@ -31,6 +31,7 @@ def flow_outcome(name: str, arguments: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         BoxError: What the flow raised, with its message, hint, details and exit code.
+        SystemExit: It was interrupted.
     """
     command = [*_command(name, arguments), "--json"]
     with _interrupts_left_to(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as process:
@@ -38,7 +39,8 @@ def flow_outcome(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     code = _exit_code(process.returncode)
     body = _last_json(output)
     if code == ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
+        # It has said so itself.
+        raise SystemExit(int(code))
     if code == ExitCode.OK and body is not None:
         return body
     raise _error(name, code, body)

@@ -47,8 +47,9 @@ def test_an_end_without_a_report_is_one_clear_error(monkeypatch: pytest.MonkeyPa
 
 def test_an_interrupted_flow_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     flow(monkeypatch, "raise SystemExit(130)")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended:
         flow_process.flow_outcome("train", [])
+    assert ended.value.code == ExitCode.INTERRUPTED
     assert flow_process.run_flow("train", []) == 130
     flow(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     assert flow_process.run_flow("train", []) == 130
