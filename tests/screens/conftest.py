@@ -33,7 +33,15 @@ class Driver:
             await self.settle()
 
     async def type(self, text: str) -> None:
-        names = {" ": "space", ":": "colon", "!": "exclamation_mark", "~": "tilde", "/": "slash", "@": "at", "-": "minus"}
+        names = {
+            " ": "space",
+            ":": "colon",
+            "!": "exclamation_mark",
+            "~": "tilde",
+            "/": "slash",
+            "@": "at",
+            "-": "minus",
+        }
         await self.pilot.press(*(names.get(letter, letter) for letter in text))
         await self.settle()
 

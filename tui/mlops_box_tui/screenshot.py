@@ -6,6 +6,8 @@ import asyncio
 import re
 from collections.abc import Sequence
 
+from textual.pilot import Pilot
+
 from mlops_box_tui.app import BoxApp
 
 # Rich's template names a web font; the picture shall ask no other machine for anything.
@@ -33,12 +35,11 @@ async def _take(app: BoxApp, size: tuple[int, int], press: Sequence[str]) -> str
     return _FONT_FACES.sub("", svg)
 
 
-async def settle(app: BoxApp, pilot: object) -> None:
+async def settle(app: BoxApp, pilot: Pilot[None]) -> None:
     """Wait until all reading is done and drawn."""
-    pause = pilot.pause  # type: ignore[attr-defined]
     for _ in range(3):
-        await pause()
-        await app.workers.wait_for_complete(
-            [worker for worker in app.workers if worker.group.startswith(("poll", "go", "draw"))]
-        )
-    await pause()
+        # Zero: until every widget has handled its messages; the default would wait for an idle processor.
+        await pilot.pause(0)
+        reading = [worker for worker in app.workers if worker.group.startswith(("poll", "go", "draw"))]
+        await app.workers.wait_for_complete(reading)
+    await pilot.pause(0)

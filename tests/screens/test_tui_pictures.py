@@ -1,0 +1,48 @@
+"""Pictures of the views, compared with those a person looked at (``pytest --snapshot-update`` takes new ones)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlops_box_tui.app import BoxApp
+from mlops_box_tui.screenshot import settle
+
+Pictures = Callable[..., bool]
+
+SEEDED: list[Any] = [
+    pytest.param("home", (), (120, 36), {}, id="home"),
+    pytest.param("home", (), (80, 24), {"theme": "light"}, id="home-80x24-light"),
+    pytest.param("runs", (), (120, 36), {}, id="runs"),
+    pytest.param("runs", (), (80, 24), {}, id="runs-80x24"),
+    pytest.param("runs", ("enter", "right_square_bracket"), (120, 36), {}, id="run-curve"),
+    pytest.param("models", ("enter", "j", "enter"), (120, 36), {}, id="version"),
+    pytest.param("drift", (), (120, 36), {}, id="drift"),
+    pytest.param("drift", ("enter", "right_square_bracket"), (120, 36), {"theme": "light"}, id="feature-history-light"),
+    pytest.param("drift", (), (80, 24), {"ascii_only": True}, id="drift-80x24-ascii"),
+    pytest.param("alerts", ("j", "enter"), (100, 30), {}, id="alert"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("view", "press", "size", "settings"), SEEDED)
+def test_view(
+    snap_compare: Pictures, make_app: Any, seeded_home: Path,
+    view: str, press: tuple[str, ...], size: tuple[int, int], settings: dict[str, Any],
+) -> None:  # fmt: skip
+    app = make_app(seeded_home, start=view, **settings)
+    assert snap_compare(app, terminal_size=size, run_before=lambda pilot: _press(app, pilot, press))
+
+
+@pytest.mark.parametrize("view", ["home", "runs", "serving"])
+def test_empty_view(snap_compare: Pictures, make_app: Any, empty_home: Path, view: str) -> None:
+    app = make_app(empty_home, start=view)
+    assert snap_compare(app, terminal_size=(100, 30), run_before=lambda pilot: _press(app, pilot, ()))
+
+
+async def _press(app: BoxApp, pilot: Any, press: tuple[str, ...]) -> None:
+    await settle(app, pilot)
+    for key in press:
+        await pilot.press(key)
+        await settle(app, pilot)
