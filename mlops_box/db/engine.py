@@ -127,6 +127,8 @@ class Database:
         mode = "ro" if self.read_only else "rwc"
         # Percent-encoding keeps '?' and '#' in a path from being read as part of the URI.
         location = f"{self.path.absolute().as_uri()}?mode={mode}"
+        if self.read_only and _on_read_only_disk(self.path):
+            location += "&immutable=1"
         raw = sqlite.connect(
             location, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
         )
@@ -253,6 +255,18 @@ def _make_private(path: Path) -> None:
         raise StorageError(
             f"{path}: {error.strerror or error}", hint="see that the folder exists and may be written to"
         ) from error
+
+
+def _on_read_only_disk(path: Path) -> bool:
+    """A file system that nobody can write, and nothing left in the log: only then SQLite needs no lock files to read.
+
+    Otherwise it would want to make them, and fail to open a database that is merely to be looked at.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not (log.exists() and log.stat().st_size)
+    except OSError:
+        return False
 
 
 def _use_wal(raw: Any) -> None:
