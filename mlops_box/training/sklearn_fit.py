@@ -58,6 +58,7 @@ def fit_sklearn(estimator: Any, matrix: Float32, target: Target, task: Task, *, 
             raise TrainingError(
                 f"{type(fresh).__name__} cannot be trained: {_first_lines(error)}", hint=_class_hint(target)
             ) from error
+    _round_thresholds(final_step(fresh))
     notes = tuple(dict.fromkeys(_first_lines(item.message) for item in caught if _tells_user(item.category)))
     predict = (
         _regression(fresh) if task == "regression" else _classification(fresh, len(target.classes or ()))
@@ -125,6 +126,20 @@ def _settle(estimator: Any, seed: int) -> None:
         # It shapes transform() only, which is never called here; the converter refuses any other value.
         if type(part).__name__ == "VotingClassifier":
             part.set_params(flatten_transform=False)
+
+
+def _round_thresholds(estimator: Any) -> None:
+    """Histogram trees: thresholds become the largest float32 that is not above them.
+
+    The exporter rounds them to the nearest, which may be the very value that has to fall on the other side. For float32
+    rows ``x <= threshold`` says the same before and after, so the trained model's answers do not change.
+    """
+    for trees in getattr(estimator, "_predictors", ()):
+        for tree in trees:
+            exact = tree.nodes["num_threshold"]
+            rounded = exact.astype(np.float32)
+            below = np.nextafter(rounded, np.float32(-np.inf))
+            tree.nodes["num_threshold"] = np.where(rounded > exact, below, rounded)
 
 
 def _regression(estimator: Any) -> Predict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,7 +110,8 @@ def train_model(
     matrix = preprocessor.transform(tensors)
     progress.end()
 
-    with user_code(folder, model.train) as build:
+    # What the user's code prints is talk: standard output belongs to the command's data.
+    with user_code(folder, model.train) as build, redirect_stdout(sys.stderr):
         recipe = _build(build, model)
         if isinstance(recipe, TorchRecipe):
             from mlops_box.training.torch_fit import fit_torch

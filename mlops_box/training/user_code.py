@@ -86,12 +86,12 @@ def _execute(file: Path, root: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except TrainingError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _cannot_import(error, file, root) from error
     return module
 
 
-def _cannot_import(error: Exception, file: Path, root: Path) -> TrainingError:
+def _cannot_import(error: BaseException, file: Path, root: Path) -> TrainingError:
     missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
     hint = None
     if missing == "torch":
@@ -107,7 +107,7 @@ def _told(function: Any, file: Path, root: Path, name: str) -> Build:
             return function(params)
         except TrainingError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, ModuleNotFoundError):
                 raise _cannot_import(error, file, root) from error
             raise TrainingError(

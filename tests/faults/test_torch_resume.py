@@ -46,7 +46,7 @@ x = random.normal(size=300)
 table = pa.table({"x": x, "y": x * 3 + random.normal(size=300)})
 
 def on_epoch(number, losses):
-    print(json.dumps({"epoch": number}), flush=True)
+    print(json.dumps({"epoch": number}), flush=True, file=sys.__stdout__)
     time.sleep(pause)
 
 trained = train_model(

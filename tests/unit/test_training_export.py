@@ -149,6 +149,24 @@ def test_a_scaler_before_trees_is_caught_by_parity_and_right_when_the_box_scales
     assert train_case(code_for(model), table, **given, preprocess=plain).parity.passed
 
 
+@pytest.mark.parametrize(
+    "model", ["HistGradientBoostingRegressor(min_samples_leaf=1)", "RandomForestRegressor(5)"]
+)
+def test_trees_tell_neighbouring_float32_numbers_apart(model, train_case):
+    # Seconds since 1970 are 128 apart in float32: every threshold lies between two neighbours.
+    seconds = 1_700_000_000 + 128 * (np.arange(600) % 120)
+    table = pa.table({"at": seconds, "y": (seconds // 128 % 7).astype(float)})
+    trained = train_case(
+        code_for(model),
+        table,
+        task="regression",
+        target="y",
+        features=["at"],
+        preprocess={"numeric": {"scale": "none"}},
+    )
+    assert trained.parity.passed, trained.parity.message()
+
+
 def test_neighbours_are_exported_right_where_no_two_are_equally_far(train_case):
     random = np.random.default_rng(0)
     table = pa.table(

@@ -103,6 +103,7 @@ def test_a_class_weight_under_the_classes_own_name_is_explained(train_case):
         ),
         ("def helper():\n    raise ValueError('no')\ndef build(p): return helper()", "line 2, in helper"),
         ("def build(): pass", "build failed: TypeError"),
+        ("import sys\nsys.exit('enough')", "SystemExit: enough .*line 2"),
     ],
 )
 def test_a_training_function_that_fails_is_named_with_file_and_line(code, message, tmp_path):
@@ -138,6 +139,14 @@ def test_the_users_modules_leave_no_trace(tmp_path):
     assert sys.path == path
     assert set(sys.modules) == modules
     assert sorted(item.name for item in tmp_path.iterdir()) == ["helper_of_this_test.py", "train.py"]
+
+
+def test_what_the_users_code_prints_stays_off_standard_output(train_case, capfd):
+    code = RIDGE.replace("return", "print('hello from build'); return")
+    train_case(code, the_table(), task="regression", target="y", features=["x"])
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "hello from build" in err
 
 
 def test_a_training_file_outside_the_project_is_refused(tmp_path):
