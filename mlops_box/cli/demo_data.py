@@ -19,17 +19,19 @@ LENGTHS = ("mean radius", "mean perimeter", "mean area")
 
 @dataclass(frozen=True)
 class DemoData:
-    """Rows with their target: ``history`` to learn from, ``usual`` and ``shifted`` to come as traffic."""
+    """Rows with their target: ``history`` to learn from, the others to come as traffic, each of other biopsies."""
 
     history: list[Row]
     usual: list[Row]
     shifted: list[Row]
+    later: list[Row]
 
 
-def load(*, seed: int = 11, usual: int = 200, shifted: int = 300) -> DemoData:
-    """300 biopsies of history; the other 269, drawn with replacement, are traffic.
+def load(*, seed: int = 11, usual: int = 200, shifted: int = 300, later: int = 200) -> DemoData:
+    """300 biopsies of history; three parts of the other 269, drawn with replacement, are traffic.
 
-    ``shifted`` is what a microscope set a third too large reports: lengths times 1.33, the area times 1.33².
+    ``shifted`` and ``later`` are what a microscope set a third too large reports: lengths times 1.33, the area times
+    1.33². No biopsy of ``later`` is in another part, so that what learnt from the others is judged on new ones.
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -47,8 +49,9 @@ def load(*, seed: int = 11, usual: int = 200, shifted: int = 300) -> DemoData:
     history, rest = rows[:300], rows[300:]
     return DemoData(
         history=history,
-        usual=draw.choices(rest, k=usual),
-        shifted=[_enlarged(row) for row in draw.choices(rest, k=shifted)],
+        usual=draw.choices(rest[:80], k=usual),
+        shifted=[_enlarged(row) for row in draw.choices(rest[80:180], k=shifted)],
+        later=[_enlarged(row) for row in draw.choices(rest[180:], k=later)],
     )
 
 

@@ -146,9 +146,10 @@ def _chapters(story: Story) -> None:
     story.chapter("The monitor notices, the policy decides, the scheduler retrains, the gates judge")
     story.run("monitor", MODEL, shown=14)
     new = _wait_for_new_champion(story, endpoint)
-    again = _send(story, endpoint, data.shifted[:150])
+    again = _send(story, endpoint, data.later)
     story.say(
-        f"     champion is now {new}; {len(data.shifted[:150])} rows → {again['model']}, accuracy {again['accuracy']:.3f}"
+        f"     champion is now {new}; {len(data.later)} rows of biopsies nobody saw before → {again['model']}, "
+        f"accuracy {again['accuracy']:.3f}"
     )
     story.facts |= {"champion": new, "accuracy_after": again["accuracy"]}
 
@@ -170,12 +171,12 @@ def _endpoint(story: Story) -> str:
     from mlops_box.home import Home
     from mlops_box.serving.address import ServerAddress
 
-    address = ServerAddress.read(Home(story.home))
+    address = ServerAddress.read(Home(story.home).run)
     if address is None:
         raise UnavailableError(
             "the inference server did not come up", hint=f"see the logs in {story.home / 'logs'}"
         )
-    return f"http://{address.host}:{address.port}"
+    return address.url
 
 
 def _send(story: Story, endpoint: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -199,7 +200,7 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def _served(endpoint: str) -> list[str]:
     with urllib.request.urlopen(f"{endpoint}/models", timeout=5) as answer:
-        return [item["version"] for item in json.load(answer)["models"]]
+        return [f"{item['model']}@{item['serving']}" for item in json.load(answer)["models"]]
 
 
 def _wait_until_served(endpoint: str, ref: str, *, limit_s: float = 10) -> None:
@@ -220,7 +221,8 @@ def _wait_for_new_champion(story: Story, endpoint: str, *, limit_s: float = 90) 
     with Box.open(story.home, read_only=True) as box:
         while time.monotonic() < deadline:
             champion = box.models.get(MODEL)
-            if champion.number > 1:
+            under_way = [item for item in box.decisions.list() if item.state in ("pending", "issued")]
+            if champion.number > 1 and not under_way:
                 _wait_until_served(endpoint, champion.ref)
                 return champion.ref
             time.sleep(0.25)
