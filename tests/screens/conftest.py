@@ -13,6 +13,7 @@ import seeded_box
 from mlops_box_tui.app import BoxApp
 from mlops_box_tui.screenshot import settle
 from mlops_box_tui.settings import Settings
+from textual.events import Key
 from textual.pilot import Pilot
 
 from mlops_box.box import Box
@@ -31,6 +32,12 @@ class Driver:
         for key in keys:
             await self.pilot.press(key)
             await self.settle()
+
+    def send(self, key: str) -> None:
+        """One key, without waiting for what it does."""
+        event = Key(key, key if len(key) == 1 else None)
+        event.set_sender(self.app)
+        self.app._driver.send_message(event)
 
     async def type(self, text: str) -> None:
         names = {

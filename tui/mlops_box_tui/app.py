@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from textual import work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Event, InputEvent
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
@@ -29,6 +30,7 @@ from mlops_box_tui.screens.detail import DetailScreen, Link
 from mlops_box_tui.screens.feature import FeatureScreen
 from mlops_box_tui.screens.help import HelpScreen
 from mlops_box_tui.screens.logs import LogScreen
+from mlops_box_tui.screens.palette import Palette
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.settings import Settings
@@ -152,7 +154,7 @@ class MainScreen(Screen[None]):
         """The keys go to the shown view."""
         view = self.view
         if isinstance(view, ListView):
-            view.table.focus()
+            view.take_keys()
         elif view is not None:
             view.focus_first()
 
@@ -328,6 +330,10 @@ class BoxApp(App[None]):
     def on_unmount(self) -> None:
         self.reader.close()
 
+    def get_key_display(self, binding: Binding) -> str:
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.settings.ascii_only else binding.key
+
     # Reading.
 
     def _tick(self) -> None:
@@ -449,6 +455,15 @@ class BoxApp(App[None]):
             )
             self.push_screen(HelpScreen(screen, name))
 
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    async def on_event(self, event: Event) -> None:
+        # A key pressed while the app leaves has no screen to go to any more.
+        if not (self._exit and isinstance(event, InputEvent)):
+            await super().on_event(event)
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette offers: everything here looks, nothing writes a file."""
         for name in VIEWS:
@@ -456,7 +471,10 @@ class BoxApp(App[None]):
         yield SystemCommand("help", "The keys that act right now", self.action_keys)
         yield SystemCommand("pause", "Stop or go on reading the box", self.action_pause)
         yield SystemCommand("refresh", "Read everything again now", self.action_refresh)
-        yield SystemCommand("theme", "Change the colours", self.action_change_theme)
+        for theme in THEMES:
+            yield SystemCommand(
+                f"theme {theme}", "Change the colours", lambda theme=theme: self.choose_theme(theme)
+            )
         yield SystemCommand(
             "logs", "Follow the box's log files", lambda: self._push(LogScreen(self.box.home.logs))
         )

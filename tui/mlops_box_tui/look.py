@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from rich.console import OverflowMethod
 from rich.text import Text
 
 from mlops_box.units import format_duration
@@ -85,10 +86,15 @@ class Look:
     def text(self, value: object, tone: Tone = "plain") -> Text:
         """Foreign text in a tone; an absent value is a dash."""
         shown = clean(value) if value is not None and value != "" else self.dash
-        return Text(self.fit(shown), style=self.style(tone), no_wrap=True, overflow="ellipsis")
+        return Text(self.fit(shown), style=self.style(tone), no_wrap=True, overflow=self.overflow)
 
     def fit(self, text: str) -> str:
         return to_ascii(text) if self.ascii_only else text
+
+    @property
+    def overflow(self) -> OverflowMethod:
+        """What becomes of text that does not fit: the ellipsis is no ASCII."""
+        return "crop" if self.ascii_only else "ellipsis"
 
     @property
     def dash(self) -> str:
@@ -106,7 +112,7 @@ class Look:
         """Glyph, word and colour of a state; one that this program does not know is shown as it is."""
         glyph, ascii_glyph, own_word, tone = _STATES.get(state, ("?", "?", clean(state), "plain"))
         shown = self.fit(f"{ascii_glyph if self.ascii_only else glyph} {word or own_word}")
-        return Text(shown, style=self.style(tone), no_wrap=True, overflow="ellipsis")
+        return Text(shown, style=self.style(tone), no_wrap=True, overflow=self.overflow)
 
     def number(self, value: float | None, *, digits: int = 4, tone: Tone = "plain") -> Text:
         """Significant digits; unknown is ``?``, never 0."""

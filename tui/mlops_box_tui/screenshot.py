@@ -42,4 +42,4 @@ async def settle(app: BoxApp, pilot: Pilot[None]) -> None:
         await pilot.pause(0)
         reading = [worker for worker in app.workers if worker.group.startswith(("poll", "go", "draw"))]
         await app.workers.wait_for_complete(reading)
-    await pilot.pause(0)
+    await pilot.pause()

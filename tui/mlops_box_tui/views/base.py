@@ -32,7 +32,7 @@ T = TypeVar("T")
 REDRAW_S = 5.0
 
 
-class ListView(Vertical, Generic[T]):
+class ListView(Vertical, Generic[T], can_focus=True):
     """A resource as one table. Subclasses say what is read and how a row looks.
 
     Attributes:
@@ -176,7 +176,7 @@ class ListView(Vertical, Generic[T]):
 
     def _title(self, look: Look) -> Text:
         query, page = self.question, self.page
-        title = Text(no_wrap=True, overflow="ellipsis")
+        title = Text(no_wrap=True, overflow=look.overflow)
         title.append(f" {look.fit(self.trail)}", style="bold")
         if query.problems:
             title.append("  ! problems only", style=look.style("warn"))
@@ -206,7 +206,11 @@ class ListView(Vertical, Generic[T]):
         pane = self.query_one(".empty", Static)
         empty = self.page is not None and not self.page.rows
         pane.display = empty
+        # A hidden table cannot hold the keys; the view itself takes them meanwhile.
+        had_keys = self.table.has_focus or self.has_focus
         self.table.display = not empty
+        if had_keys:
+            self.take_keys()
         if not empty or self.page is None:
             return
         if self.page.total:
@@ -218,6 +222,10 @@ class ListView(Vertical, Generic[T]):
                 Text.assemble(("  $ ", "dim"), (part, look.style("accent"))) for part in command.splitlines()
             ]
         pane.update(Group(*lines))
+
+    def take_keys(self) -> None:
+        """The keys go to the table, or to the view where there is none to show."""
+        (self.table if self.table.display else self).focus()
 
     # Keys.
 

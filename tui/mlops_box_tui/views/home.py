@@ -43,7 +43,7 @@ class Panel(Static, can_focus=True):
     def show(self, lines: list[Text]) -> None:
         """One line each, cut where the panel ends."""
         for line in lines:
-            line.no_wrap, line.overflow = True, "ellipsis"
+            line.no_wrap, line.overflow = True, self.app.look.overflow
         self.update(Group(*lines))
 
     def action_open(self) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
+
+if TYPE_CHECKING:
+    from mlops_box_tui.app import BoxApp
 
 # Taking many rows out one by one costs more than filling the table anew.
 REBUILD_ABOVE = 50
@@ -58,6 +61,8 @@ class ResourceTable(DataTable[Text], inherit_bindings=False):
                 tooltip="Scroll a table that is wider than the screen."),
         Binding("h,left", "scroll_left", "left", show=False, id="table.left", tooltip="Scroll back to the left."),
     ]  # fmt: skip
+
+    app: BoxApp
 
     def __init__(self, columns: Sequence[Column], *, id: str | None = None):
         super().__init__(
@@ -147,10 +152,11 @@ class ResourceTable(DataTable[Text], inherit_bindings=False):
     def _aligned(self, cell: Text, column: Column) -> Text:
         # A copy: every cell is an object of its own, which _arrange relies on.
         own = cell.copy()
-        own.no_wrap, own.overflow = True, "ellipsis"
+        overflow = self.app.look.overflow
+        own.no_wrap, own.overflow = True, overflow
         if column.right:
             own.justify = "right"
-        own.truncate(column.width, overflow="ellipsis")
+        own.truncate(column.width, overflow=overflow)
         return own
 
     def _arrange(self, wanted: Sequence[str]) -> None:
