@@ -107,6 +107,8 @@ class OnnxModel:
             self._session = onnxruntime.InferenceSession(packed, options, providers=["CPUExecutionProvider"])
         except self._failures as error:
             raise IntegrityError(f"onnxruntime cannot load the model: {_first_line(error)}") from error
+        # The signature counts its features each time it is asked; a call of 20 µs would feel that.
+        self._widths = (len(signature.numeric), len(signature.categorical))
         self._names = [PREDICTION] if signature.task == "regression" else [LABEL, PROBABILITY]
         self._fit()
 
@@ -134,8 +136,8 @@ class OnnxModel:
     def _feed(self, tensors: Tensors) -> dict[str, Any]:
         feed: dict[str, Any] = {}
         wanted = (
-            (NUMERIC_INPUT, tensors.numeric, len(self._signature.numeric)),
-            (TEXT_INPUT, tensors.text, len(self._signature.categorical)),
+            (NUMERIC_INPUT, tensors.numeric, self._widths[0]),
+            (TEXT_INPUT, tensors.text, self._widths[1]),
         )
         for name, part, columns in wanted:
             if (0 if part is None else part.shape[1]) != columns:
