@@ -27,9 +27,10 @@ class StatusBar(Static):
         """Draw what the app knows now."""
         app, look = self.app, self.app.look
         narrow = self.screen.has_class("-narrow")
-        name = look.text(app.box.home.root.name, "quiet")
-        parts = [Text.assemble(" ", name) if narrow else Text.assemble((" mlops-box ", "bold"), name)]
-        parts += [self._freshness(), *self._counts(narrow=narrow)]
+        name = Text.assemble((" mlops-box ", "bold"), look.text(app.box.home.root.name, "quiet"))
+        # 80 columns hold what wants attention, or the name, not both.
+        parts = [Text.assemble(" ", self._freshness())] if narrow else [name, self._freshness()]
+        parts += self._counts(narrow=narrow)
         serving = app.serving
         if serving is not None:
             parts.append(look.state(serving.state, f"serving {look.state(serving.state).plain[2:]}"))
