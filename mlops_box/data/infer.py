@@ -135,7 +135,11 @@ def propose_rule(column: ColumnProfile, *, target: bool, classes: bool) -> Colum
         rule["in"] = [int(value) if kind == "bigint" else value for value in column.values or ()] or None
     elif small and not target and (kind == "varchar" or len(column.values or ()) <= SMALL_DOMAIN // 2):
         rule["in"] = list(column.values or ())
-    elif isinstance(column.low, float | int) and isinstance(column.high, float | int) and not column.unique:
+    elif (
+        isinstance(column.low, float | int)
+        and isinstance(column.high, float | int)
+        and not (column.unique and kind == "bigint")
+    ):
         rule |= _range(float(column.low), float(column.high), whole=kind == "bigint")
     if column.unique and kind in ("bigint", "varchar") and not target:
         rule["unique"] = True
