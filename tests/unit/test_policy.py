@@ -1,0 +1,104 @@
+"""The policy as a table: what was seen, what is declared, what came before -> what is decided."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mlops_box.box import Box
+from mlops_box.errors import NotFoundError, UsageError
+from mlops_box.monitoring.policy import DecisionDraft, History, Trigger, decide
+from mlops_box.project import Retrain
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def trigger(
+    name: Any = "drift", *, evidence: str = "1:2026-03-01T11:00:00.000Z", rows: int | None = None
+) -> Trigger:
+    return Trigger(name, "bikes", "bike-rentals", evidence, "bikes@1: drift in temp", rows=rows)
+
+
+def ago(**by: float) -> History:
+    return History(last_issued_at=NOW - timedelta(**by))
+
+
+@pytest.mark.parametrize(
+    ("declared", "seen", "history", "state", "because"),
+    [
+        ({"mode": "auto"}, trigger(), History(), "pending", "drift in temp"),
+        ({"mode": "auto"}, trigger("quality"), History(), "pending", "drift in temp"),
+        ({"mode": "suggest"}, trigger(), History(), "suggested", "drift in temp"),
+        ({"mode": "off"}, trigger(), History(), "withheld", "mode is off"),
+        ({"mode": "auto", "on": ["quality"]}, trigger(), History(), "withheld", "drift is not in"),
+        ({"mode": "auto", "on": []}, trigger("quality"), History(), "withheld", "quality is not in"),
+        ({"mode": "auto", "on": ["rows:50"]}, trigger("rows", rows=49), History(), "withheld", "49 new rows"),
+        ({"mode": "auto", "on": ["rows:50"]}, trigger("rows", rows=50), History(), "pending", "drift in temp"),
+        ({"mode": "auto"}, trigger("rows", rows=50), History(), "withheld", "rows is not in"),
+        ({"mode": "auto", "cooldown": "12h"}, trigger(), ago(hours=11), "withheld", "cooldown is 12h00m"),
+        ({"mode": "auto", "cooldown": "12h"}, trigger(), ago(hours=12), "pending", "drift in temp"),
+        ({"mode": "suggest", "cooldown": "12h"}, trigger(), ago(hours=1), "withheld", "cooldown"),
+        ({"mode": "auto"}, trigger(), History(under_way="d1"), "withheld", "under way (decision d1)"),
+        ({"mode": "suggest"}, trigger(), History(suggested="d2"), "withheld", "suggestion d2 waits"),
+        ({"mode": "auto"}, trigger(), History(suggested="d2"), "pending", "drift in temp"),
+    ],
+)  # fmt: skip
+def test_the_policy(
+    declared: dict[str, Any], seen: Trigger, history: History, state: str, because: str
+) -> None:
+    draft = decide(Retrain.model_validate(declared), seen, history, NOW)
+    assert draft.state == state
+    assert because in draft.reason
+    assert draft.facts["otherwise"]
+    assert draft.facts["seen"] == seen.text
+
+
+def test_a_cooldown_says_until_when() -> None:
+    draft = decide(Retrain.model_validate({"mode": "auto", "cooldown": "12h"}), trigger(), ago(hours=11), NOW)
+    assert draft.facts["cooldown_until"] == "2026-03-01T13:00:00.000Z"
+    assert "2026-03-01T13:00:00.000Z" in draft.facts["otherwise"]
+
+
+def drafted(state: Any, *, evidence: str = "1:a", reason: str = "seen") -> DecisionDraft:
+    return DecisionDraft(trigger(evidence=evidence), "auto", state, reason, {"seen": reason})
+
+
+def test_one_piece_of_evidence_makes_one_decision(box: Box) -> None:
+    first = box.decisions.record(drafted("pending"))
+    again = box.decisions.record(drafted("pending", reason="seen again"))
+    assert again == first
+    assert box.decisions.record(drafted("pending", evidence="1:b")).id != first.id
+    assert len(box.decisions.list()) == 2
+
+
+def test_only_a_withheld_decision_is_revised(box: Box) -> None:
+    withheld = box.decisions.record(drafted("withheld", reason="cooldown"))
+    assert box.decisions.record(drafted("withheld", reason="cooldown still")) == withheld
+    acted = box.decisions.record(drafted("pending"))
+    assert (acted.id, acted.state) == (withheld.id, "pending")
+    assert box.decisions.record(drafted("withheld")).state == "pending"
+    acts = [entry.act for entry in box.ledger.entries(subject=f"decision:{acted.id}")]
+    assert acts == ["decision.record"] * 2
+
+
+def test_only_a_suggestion_is_accepted_and_twice_is_once(box: Box) -> None:
+    suggestion = box.decisions.record(drafted("suggested"))
+    assert box.decisions.accept(suggestion.id[:14]).state == "pending"
+    assert box.decisions.accept(suggestion.id).facts["accepted_by"] == "tester"
+    box.decisions.mark(suggestion.id, "done", result="completed")
+    with pytest.raises(UsageError, match="is done"):
+        box.decisions.accept(suggestion.id)
+    with pytest.raises(NotFoundError):
+        box.decisions.accept("nothing")
+
+
+def test_history_knows_what_was_issued_what_runs_and_what_waits(box: Box) -> None:
+    assert box.decisions.history("bikes") == History()
+    suggestion = box.decisions.record(drafted("suggested", evidence="1:a"))
+    running = box.decisions.record(drafted("pending", evidence="1:b"))
+    box.decisions.mark(running.id, "issued", run_id="r", issued_at="2026-03-01T00:00:00.000Z")
+    history = box.decisions.history("bikes")
+    assert history == History(datetime(2026, 3, 1, tzinfo=UTC), running.id, suggestion.id)
+    assert box.decisions.history("others") == History()
