@@ -134,6 +134,8 @@ def rows_wanted(policy: Retrain) -> int | None:
 
 
 def _calm(trigger: Trigger) -> str:
+    """What would have kept the policy still."""
     if trigger.name == "rows":
-        return f"fewer than {trigger.rows} new rows would not have"
-    return f'a window without {trigger.name} would not have; mode = "suggest" would have asked first'
+        return f"fewer than {trigger.rows} new rows would have triggered nothing"
+    seen = {"drift": "drift", "quality": "a loss of quality"}[trigger.name]
+    return f'a window without {seen} would have triggered nothing; mode = "suggest" would have asked first'
