@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def is_categorical(kind: pa.DataType) -> bool:
@@ -50,28 +52,42 @@ def numbers(column: pa.ChunkedArray, *, single: bool) -> Floats:
     return rounded(values) if single else values
 
 
-def texts(column: pa.ChunkedArray) -> dict[str, int]:
-    """How often each value occurs, as text; missing values are left out.
+@dataclass(frozen=True)
+class Counted:
+    """Distinct texts, and how many rows hold each."""
+
+    values: pa.Array
+    counts: Integers
+
+    @property
+    def rows(self) -> int:
+        return int(self.counts.sum())
+
+
+def texts(column: pa.ChunkedArray) -> Counted:
+    """How often each value occurs, as text; missing values and empty texts are left out.
 
     Booleans become ``true`` and ``false``, whole numbers lose their decimals: 3 and 3.0 are both ``3``.
     """
-    kind = column.type
-    if pa.types.is_null(kind):
-        return {}
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
         # A column, so that NaN counts as missing here too.
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    kind = column.type
     counted = pc.value_counts(column.drop_null())
+    counts = counted.field("counts").to_numpy()
+    values = counted.field("values")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        # A million different texts stay in Arrow.
+        kept = pc.not_equal(values, "").to_numpy(zero_copy_only=False)
+        return Counted(values.cast(pa.string()).filter(pa.array(kept)), counts[kept])
     found: dict[str, int] = {}
-    for value, count in zip(
-        counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True
-    ):
+    for value, count in zip(values.to_pylist(), counts.tolist(), strict=True):
         text = as_text(value)
         if text:
             found[text] = found.get(text, 0) + count
-    return found
+    return Counted(pa.array(list(found), pa.string()), np.array(list(found.values()), dtype=np.int64))
 
 
 def as_text(value: Any) -> str:

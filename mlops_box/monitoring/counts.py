@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlops_box.monitoring.columns import is_single, numbers, rounded, texts
 from mlops_box.monitoring.reference import (
@@ -133,14 +134,26 @@ def _count_numbers(reference: NumericReference, column: pa.ChunkedArray) -> Nume
 
 def _count_texts(reference: CategoricalReference, column: pa.ChunkedArray) -> CategoricalCounts:
     counted = texts(column)
-    listed = set(reference.values)
-    unlisted = {value: count for value, count in counted.items() if value not in listed}
+    place = pc.index_in(counted.values, value_set=pa.array(reference.values, pa.string()))
+    known = place.is_valid().to_numpy(zero_copy_only=False)
+    listed = np.zeros(len(reference.values), dtype=np.int64)
+    listed[place.drop_null().to_numpy()] = counted.counts[known]
+    strangers = counted.values.filter(pa.array(~known))
     return CategoricalCounts(
-        tuple(counted.get(value, 0) for value in reference.values),
-        sum(unlisted.values()),
-        tuple(sorted(unlisted)[:_EXAMPLES]),
-        len(column) - sum(counted.values()),
+        tuple(listed.tolist()),
+        int(counted.counts[~known].sum()),
+        tuple(_first_few(strangers)),
+        len(column) - counted.rows,
     )
+
+
+def _first_few(values: pa.Array) -> list[str]:
+    """In alphabetical order (by bytes of UTF-8, which is that of code points)."""
+    table = pa.table({"value": values})
+    found: list[str] = values.take(
+        pc.select_k_unstable(table, k=_EXAMPLES, sort_keys=[("value", "ascending")])
+    ).to_pylist()
+    return found
 
 
 def _column_from(item: dict[str, Any]) -> ColumnCounts:

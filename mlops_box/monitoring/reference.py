@@ -17,7 +17,7 @@ import pyarrow as pa
 from mlops_box.canonical import canonical_json
 from mlops_box.errors import IntegrityError
 from mlops_box.models.values import Signature
-from mlops_box.monitoring.columns import Floats, as_text, is_categorical, is_single, numbers, texts
+from mlops_box.monitoring.columns import Counted, Floats, as_text, is_categorical, is_single, numbers, texts
 
 FORMAT = 1
 PREDICTION = "(prediction)"  # no feature of a project can have this name and a window's table too
@@ -180,25 +180,25 @@ def numeric_reference(name: str, values: Floats, rows: int, *, single: bool) -> 
     )
 
 
-def categorical_reference(name: str, counted: dict[str, int], rows: int) -> CategoricalReference:
+def categorical_reference(name: str, counted: Counted, rows: int) -> CategoricalReference:
     """Keep the counts of the most frequent values of a column of ``rows`` rows."""
-    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    complete = len(counted.counts) <= _MAX_VALUES
     # Of too many values only frequent ones are listed: the counts of the rest are mostly luck.
-    most = len(ordered) if len(ordered) <= _MAX_VALUES else _frequent(ordered)
-    kept, rest = ordered[:most], ordered[most:]
+    likely = np.flatnonzero(counted.counts >= (1 if complete else _MIN_LISTED))
+    values = counted.values.take(pa.array(likely)).to_pylist()
+    ordered = sorted(
+        zip(values, counted.counts[likely].tolist(), strict=True), key=lambda item: (-item[1], item[0])
+    )[:_MAX_VALUES]
+    listed = sum(count for _, count in ordered)
     return CategoricalReference(
         name,
-        tuple(value for value, _ in kept),
-        tuple(count for _, count in kept),
-        sum(count for _, count in rest),
-        sum(1 for _, count in ordered if count == 1),
-        rows - sum(counted.values()),
-        not rest,
+        tuple(value for value, _ in ordered),
+        tuple(count for _, count in ordered),
+        counted.rows - listed,
+        int((counted.counts == 1).sum()),
+        rows - counted.rows,
+        complete,
     )
-
-
-def _frequent(ordered: list[tuple[str, int]]) -> int:
-    return sum(1 for _, count in ordered[:_MAX_VALUES] if count >= _MIN_LISTED)
 
 
 def count_between(values: Floats, edges: Floats) -> tuple[int, ...]:
