@@ -158,7 +158,7 @@ def _run(home: Path | None, start: Start, *, as_json: bool) -> None:
             quiet = (
                 {}
                 if "PREFECT_LOGGING_LEVEL" in os.environ
-                else {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "51"}
+                else {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
             )
             os.environ.clear()
             os.environ.update(environment | quiet)
@@ -218,6 +218,9 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
+        # CPython notes an interrupt that left any exec() of text (a dataclass made while importing is one) and then ends
+        # by SIGINT whatever the exit code says; the next exec() clears the note.
+        exec("")  # noqa: S102
         sys.exit(ExitCode.INTERRUPTED)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Runs that wait for a lane hold a slot too: monitoring must not starve behind queued trainings.
 FLOW_RUNS_AT_ONCE = 8
 REFRESH_S = 3.0
-RECONCILE_S = 30.0
+RECONCILE_S = 10.0
 API_OUTAGE_S = 20.0
 
 log = logging.getLogger("mlops_box.runner")

@@ -111,7 +111,12 @@ def prefect_environment(home: Home, server: PrefectServer) -> dict[str, str]:
 def ask(home: Home, server: PrefectServer, path: str, body: dict[str, Any] | None = None) -> Any:
     """POST (GET without a body) to the Prefect API."""
     with httpx.Client(base_url=server.api_url, auth=("box", api_secret(home)), trust_env=False) as client:
-        answer = client.get(path) if body is None else client.post(path, json=body)
+        for _ in range(20):
+            answer = client.get(path) if body is None else client.post(path, json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            # Prefect's SQLite is locked for a moment; its own clients try again too.
+            time.sleep(0.5)
     answer.raise_for_status()
     return answer.json() if answer.content else None
 

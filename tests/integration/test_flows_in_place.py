@@ -30,7 +30,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Pre
 
 
 def newest(home: Home, server: PrefectServer, flow: str) -> dict[str, Any]:
-    body = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC", "limit": 1}
+    body = {
+        "flows": {"name": {"any_": [flow]}},
+        "flow_runs": {"start_time": {"is_null_": False}},
+        "sort": "START_TIME_DESC",
+        "limit": 1,
+    }
     runs = kit.ask(home, server, "/flow_runs/filter", body)
     assert runs, f"no flow run of {flow}"
     found: dict[str, Any] = runs[0]
@@ -128,7 +133,8 @@ def test_an_interrupted_training_leaves_no_running_run(
         run = kit.until(lambda: box.runs.list(kind="train", state="running"), what="the start of the run")[0]
         kit.until(lambda: any(step.name == "fit" for step in box.runs.steps(run.id)), what="the fit")
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
         assert box.runs.get(run.id).state == "cancelled"
     assert newest(home, server, "train")["state_type"] == "CANCELLED"
 
