@@ -50,7 +50,11 @@ def make(rows: int, seed: int = 1) -> pa.Table:
     return pa.table(columns)
 
 
-DECLARATION = """
+_NUMBERS = "\n".join(
+    [f'd{n} = {{ type = "double", min = 0, max = 100 }}' for n in range(8)]
+    + [f'i{n} = {{ type = "bigint", min = 0, max = 99 }}' for n in range(4)]
+)
+DECLARATION = f"""
 [project]
 name = "million"
 [data]
@@ -58,24 +62,21 @@ source = "million.parquet"
 key = ["id"]
 time = "at"
 [data.contract]
-id = { type = "bigint" }
-%s
-t5 = { type = "varchar", in = ["v0", "v1", "v2", "v3", "v4"] }
-t50 = { type = "varchar", regex = "v[0-9]+" }
-t10k = { type = "varchar" }
-tall = { type = "varchar" }
-b0 = { type = "boolean" }
-b1 = { type = "boolean" }
-at = { type = "timestamp" }
-quarantine = "5%%"
+id = {{ type = "bigint" }}
+{_NUMBERS}
+t5 = {{ type = "varchar", in = ["v0", "v1", "v2", "v3", "v4"] }}
+t50 = {{ type = "varchar", regex = "v[0-9]+" }}
+t10k = {{ type = "varchar" }}
+tall = {{ type = "varchar" }}
+b0 = {{ type = "boolean" }}
+b1 = {{ type = "boolean" }}
+at = {{ type = "timestamp" }}
+quarantine = "5%"
 [model]
 task = "regression"
 target = "d7"
 features = ["d0", "d1", "i0", "t5"]
-""" % "\n".join(
-    [f'd{n} = {{ type = "double", min = 0, max = 100 }}' for n in range(8)]
-    + [f'i{n} = {{ type = "bigint", min = 0, max = 99 }}' for n in range(4)]
-)
+"""
 
 
 def measured(name: str, function: Callable[[], Any], rows: list[list[str]]) -> Any:

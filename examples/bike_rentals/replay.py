@@ -25,7 +25,7 @@ INTEGERS = ("season", "hr", "holiday", "weekday", "workingday", "weathersit")
 DECIMALS = ("temp", "atemp", "hum", "windspeed")
 
 
-def box(arguments: list[str], home: list[str]) -> dict[str, Any]:
+def box(arguments: list[str], home: list[str]) -> Any:
     """Run one mlops-box command with --json; a failure stops the replay and says why."""
     done = subprocess.run(
         [sys.executable, "-m", "mlops_box", *arguments, *home, "--json"],
@@ -36,8 +36,7 @@ def box(arguments: list[str], home: list[str]) -> dict[str, Any]:
     )
     if done.returncode not in (0, 4):
         sys.exit(f"mlops-box {' '.join(arguments)} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -89,11 +88,7 @@ def wait_for_retraining(home: list[str], *, limit_s: float = 180) -> None:
     """Until no decision is on its way and no training runs."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        busy = [
-            item
-            for item in box(["decisions", "list"], home)["decisions"]
-            if item["state"] in ("pending", "issued")
-        ]
+        busy = [item for item in box(["decisions", "list"], home) if item["state"] in ("pending", "issued")]
         if not busy:
             return
         time.sleep(1)
@@ -135,7 +130,7 @@ def main() -> None:
         write_history(history)
         outcome = box(["monitor", MODEL, *(["--direct"] if options.direct else [])], home)
         wait_for_retraining(home)
-        alerts = box(["alerts", "list", "--state", "open"], home)["alerts"]
+        alerts = box(["alerts", "list", "--state", "open"], home)
         found = ", ".join(sorted({alert["kind"] for alert in alerts})) or "-"
         decided = ", ".join(sorted({item["state"] for item in outcome.get("decisions", [])}))
         print(

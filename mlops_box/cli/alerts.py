@@ -31,7 +31,7 @@ def list_command(state: str | None, model: str | None, limit: int, home: Path | 
     with open_box(home, read_only=True) as box:
         alerts = box.alerts.list(state=state, model=model, limit=limit)  # type: ignore[arg-type]
     emit(
-        {"alerts": [alert.to_dict() for alert in alerts]},
+        [alert.to_dict() for alert in alerts],
         as_json=as_json,
         text=lambda: table(
             ["ALERT", "STATE", "KIND", "SEVERITY", "SEEN", "UPDATED", "TITLE"],

@@ -35,7 +35,7 @@ def list_command(state: str | None, model: str | None, limit: int, home: Path | 
         settle(box)
         decisions = box.decisions.list(state=state, model=model, limit=limit)  # type: ignore[arg-type]
     emit(
-        {"decisions": [decision.to_dict() for decision in decisions]},
+        [decision.to_dict() for decision in decisions],
         as_json=as_json,
         text=lambda: table(
             ["DECISION", "STATE", "MODEL", "TRIGGER", "DECIDED", "RESULT", "REASON"],

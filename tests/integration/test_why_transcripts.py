@@ -97,7 +97,7 @@ def test_the_command_prints_the_same_story_for_people_and_programs(
 
 def test_alerts_are_listed_shown_and_acknowledged(story: tuple[Case, list[str]]) -> None:
     case, _ = story
-    listed = run(case, "alerts", "list", "--state", "open", "--json")["alerts"]
+    listed = run(case, "alerts", "list", "--state", "open", "--json")
     assert {alert["kind"] for alert in listed} == {"drift", "quality"}
     assert "drift in" in run(case, "alerts", "list")
     drift = subject_of(story, "alert-drift")
@@ -108,7 +108,7 @@ def test_alerts_are_listed_shown_and_acknowledged(story: tuple[Case, list[str]])
 
 def test_decisions_are_listed_and_only_suggestions_accepted(story: tuple[Case, list[str]]) -> None:
     case, _ = story
-    states = {item["state"] for item in run(case, "decisions", "list", "--json")["decisions"]}
+    states = {item["state"] for item in run(case, "decisions", "list", "--json")}
     assert states == {"done", "withheld"}
     done = subject_of(story, "decision-done")
     assert f"{MODEL}@2" in run(case, "decisions", "show", done)
@@ -123,7 +123,7 @@ def test_the_monitor_command_reports_what_it_found(tmp_path: Path) -> None:
     text = run(case, "monitor", MODEL, "--direct")
     assert "volume" in text
     assert "suggested" in text
-    (suggestion,) = run(case, "decisions", "list", "--json")["decisions"]
+    (suggestion,) = run(case, "decisions", "list", "--json")
     accepted = run(case, "decisions", "accept", suggestion["id"], "--direct", "--json")
     assert (accepted["state"], accepted["facts"]["version"]) == ("done", f"{MODEL}@2")
     assert run(case, "monitor", "--direct", "--json")["windows"] == []
