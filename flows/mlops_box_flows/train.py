@@ -35,17 +35,22 @@ async def train(
 
     def operation(box: Box) -> Outcome:
         from mlops_box.operations import train as operations
+        from mlops_box.operations.decide import settle
         from mlops_box.project import load_project
 
-        return operations.train(
-            box,
-            load_project(Path(folder) if folder else box.projects.get(project).folder),
-            steps=PrefectSteps(),
-            progress=current_caller().progress,
-            trigger=trigger,
-            idempotency_key=idempotency_key,
-            flow_run_id=flow_run_id(),
-            snapshot_id=snapshot_id,
-        )
+        try:
+            return operations.train(
+                box,
+                load_project(Path(folder) if folder else box.projects.get(project).folder),
+                steps=PrefectSteps(),
+                progress=current_caller().progress,
+                trigger=trigger,
+                idempotency_key=idempotency_key,
+                flow_run_id=flow_run_id(),
+                snapshot_id=snapshot_id,
+            )
+        finally:
+            # The decision that asked for it learns the outcome now, not at the next monitor run.
+            settle(box)
 
     return await conduct("train", project, home, operation, lane="train")
