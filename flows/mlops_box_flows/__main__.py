@@ -18,6 +18,7 @@ import click
 from mlops_box.errors import BoxError, ExitCode, SourceError
 from mlops_box.home import Home, home_from
 from mlops_box.ids import parse_ref
+from mlops_box.interrupt import end_interrupted
 from mlops_box.operations.prefect_env import external_api
 from mlops_box.progress import TerminalProgress
 from mlops_box_flows.caller import CALLER, Caller
@@ -218,10 +219,7 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        # CPython notes an interrupt that left any exec() of text (a dataclass made while importing is one) and then ends
-        # by SIGINT whatever the exit code says; the next exec() clears the note.
-        exec("")  # noqa: S102
-        sys.exit(ExitCode.INTERRUPTED)
+        end_interrupted()
 
 
 def _show(body: dict[str, Any], *, as_json: bool) -> None:
