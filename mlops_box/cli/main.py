@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from mlops_box import __version__
-from mlops_box.errors import BoxError, ExitCode, StorageError
+from mlops_box.errors import BoxError, ExitCode, StorageError, UsageError
 
 # name -> (module under mlops_box.cli, one line of help). The help stands here so that `--help` imports nothing else;
 # a test holds it equal to the command's own.
@@ -103,18 +103,16 @@ def main(arguments: list[str] | None = None) -> None:
     except BoxError as error:
         _show(error.to_dict(), as_json=as_json)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        if as_json:
-            usage = {
-                "code": "usage",
-                "message": error.format_message(),
-                "hint": "mlops-box --help",
-                "details": {},
-            }
-            _show({"error": usage}, as_json=True)
-        else:
-            error.show()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
         sys.exit(ExitCode.USAGE)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        wrong = UsageError(
+            error.format_message(), hint=f"{context.command_path if context else 'mlops-box'} --help"
+        )
+        _show(wrong.to_dict(), as_json=as_json)
+        sys.exit(wrong.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(ExitCode.INTERRUPTED)
