@@ -69,7 +69,7 @@ def _json_lines(text: str, path: Path) -> list[dict[str, Any]]:
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}, line {number} is no JSON: {error}") from None
         if not isinstance(record, dict):
             raise UsageError(f"{path}, line {number} is no JSON object")

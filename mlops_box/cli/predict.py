@@ -51,7 +51,7 @@ def _predict(home: Path | None, model: str, rows: list[dict[str, Any]]) -> dict[
 def _row(text: str, *, where: str) -> dict[str, Any]:
     try:
         row = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{where} is no JSON: {error}", hint="""write for example '{"hr": 8, "temp": 0.4}'"""
         ) from None
