@@ -17,6 +17,7 @@ from mlops_box import errors
 from mlops_box.cli.main import command
 from mlops_box.errors import BoxError, ExitCode
 from mlops_box.project import json_schema
+from mlops_box.serving import problems
 
 DOCS = Path(__file__).parent
 
@@ -74,7 +75,12 @@ def exit_code_page() -> str:
         "| exit | meaning | `code` |",
         "| ---: | --- | --- |",
     ]
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, BoxError)]
+    kinds = {
+        kind: None
+        for module in (errors, problems)
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, BoxError)
+    }
     for code in ExitCode:
         names = [f"`{kind.code}`" for kind in kinds if kind.exit_code is code and kind is not BoxError]
         lines.append(f"| {int(code)} | {MEANINGS[code]} | {', '.join(names)} |")
