@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from mlops_box.data.contract import allowed_value, bound_value, check_contract
+from mlops_box.data.rules import allowed_value, bound_value, check_contract
 from mlops_box.data.times import parse_date_text, parse_time_text, without_zone
 from mlops_box.project import ColumnRule, Contract
 

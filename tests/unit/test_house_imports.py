@@ -119,6 +119,15 @@ def loaded(tmp_path: Path, *arguments: str) -> set[str]:
     return set(found.stdout.splitlines()[-1].split()[1:])
 
 
+def test_the_inference_server_answers_without_duckdb(tmp_path: Path) -> None:
+    script = (
+        "import sys, mlops_box_services.runtime, mlops_box_services.front\n"
+        "sys.exit(' '.join({'duckdb', 'sklearn', 'pandas', 'torch', 'prefect'} & set(sys.modules)))\n"
+    )
+    found = run(tmp_path, "-c", script)
+    assert found.stderr.strip() == ""
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=lambda value: value[0])
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert loaded(tmp_path, *arguments) & NEVER_FOR_HELP == set()
