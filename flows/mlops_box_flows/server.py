@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from mlops_box.runs import this_process
 
 SERVER_LOCK = "prefect.lock"
 USERS_LOCK = "prefect.users"
+# The server of flows in place ends within four seconds of the last of them, on an idle machine.
+TAKEOVER_S = 15.0
 
 
 @click.command()
@@ -44,8 +47,7 @@ def command(home: Path, port: int, while_used: bool) -> None:
     place.create()
     os.umask(0o077)
     lock = FileLock(place.run / SERVER_LOCK)
-    if not lock.try_acquire():
-        raise BusyError(f"a Prefect server of {place.root} runs already", hint="mlops-box status")
+    take_over(lock, place, patience_s=0.0 if while_used else TAKEOVER_S)
     listener = _listen(port)
     # Settings are read when Prefect is imported.
     environment = own_environment(place, port=port, secret=api_secret(place), environ=os.environ)
@@ -54,6 +56,19 @@ def command(home: Path, port: int, while_used: bool) -> None:
     # uvicorn raises the signal again once it has shut down; the default handler would end us before we tidy up.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     asyncio.run(_serve(place, port, listener, while_used=while_used))
+
+
+def take_over(lock: FileLock, home: Home, *, patience_s: float) -> None:
+    """Take the home's server lock: ``up`` right after a flow in place finds that flow's server on its way out.
+
+    Raises:
+        BusyError: It is still held after ``patience_s``.
+    """
+    deadline = time.monotonic() + patience_s
+    while not lock.try_acquire():
+        if time.monotonic() >= deadline:
+            raise BusyError(f"a Prefect server of {home.root} runs already", hint="mlops-box status")
+        time.sleep(0.1)
 
 
 def _listen(port: int) -> socket.socket:
