@@ -32,6 +32,8 @@ def command(project: Path, home: Path | None, as_json: bool) -> None:
 
 
 def _text(outcome: CheckOutcome) -> str:
+    from mlops_box.data.gate import examples_text
+
     snapshot, verdict = outcome.snapshot, outcome.verdict
     lines = [
         f"snapshot {snapshot.id[:12]}: {snapshot.rows:,} rows, {len(snapshot.schema)} columns"
@@ -44,9 +46,7 @@ def _text(outcome: CheckOutcome) -> str:
         f"{verdict.rows_rejected:,} rejected"
     )
     if verdict.row_rules:
-        rows = [
-            (hit.rule, hit.rows, str(hit.examples[0]) if hit.examples else "") for hit in verdict.row_rules
-        ]
+        rows = [(hit.rule, hit.rows, examples_text(hit, most=1)) for hit in verdict.row_rules]
         lines += ["", table(["broken rule", "rows", "for example"], rows, empty="")]
         lines.append(f"see them: mlops-box data quarantine {snapshot.id[:12]}")
     return "\n".join(lines)

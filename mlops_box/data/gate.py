@@ -216,16 +216,18 @@ def explain_refusal(verdict: Verdict, *, source: str) -> str:
     if verdict.row_rules:
         lines.append("rows that broke a rule:")
         lines += [
-            f"  {hit.rule}: {hit.rows:,} rows, for example {_examples(hit)}" for hit in verdict.row_rules[:8]
+            f"  {hit.rule}: {hit.rows:,} rows, for example {examples_text(hit)}"
+            for hit in verdict.row_rules[:8]
         ]
         if len(verdict.row_rules) > 8:
             lines.append(f"  and {len(verdict.row_rules) - 8} more rules")
     return "\n".join(lines)
 
 
-def _examples(hit: RuleHit) -> str:
+def examples_text(hit: RuleHit, *, most: int = 3) -> str:
+    """Rows that broke a rule, as people read them: by line where they could not be parsed, else by row and values."""
     shown = []
-    for example in hit.examples:
+    for example in hit.examples[:most]:
         if "reason" in example:
             place = f"line {example['line']}: " if example["line"] is not None else ""
             shown.append(place + str(example["reason"]))
