@@ -2,73 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import flow_kit as kit
 import psutil
 import pytest
+from box_kit import RunningBox
 
 from mlops_box.box import Box
 from mlops_box.home import Home
-from mlops_box.operations.prefect_env import PrefectServer, answers, free_port, read_server
+from mlops_box.operations.prefect_env import answers, free_port, read_server
 from mlops_box.operations.supervisor import family
-from mlops_box.operations.supervisor.state import UpState, read_state
+from mlops_box.operations.supervisor.state import read_state
 from mlops_box.project import load_project
 
 pytestmark = pytest.mark.slow
-
-
-class RunningBox:
-    """A home that comes up on free ports, and questions to it."""
-
-    def __init__(self, home: Home, project: Path):
-        self.home = home
-        self.project = project
-        self.port = free_port()
-
-    def command(self, *arguments: str) -> tuple[int, Any]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        done = subprocess.run(
-            [sys.executable, "-c", "from mlops_box.cli.main import main; main()", *arguments]
-            + ["--home", str(self.home.root), "--json"],
-            env=environment, capture_output=True, text=True, timeout=240, check=False,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, json.loads(done.stdout)
-
-    def up(self) -> None:
-        code, body = self.command("up", "--detach", "--port", str(self.port))
-        assert code == 0, body
-
-    @property
-    def state(self) -> UpState:
-        state = read_state(self.home)
-        assert state is not None
-        return state
-
-    def pid(self, name: str) -> int:
-        return next(p.pid for p in self.state.processes if p.name == name and p.pid is not None)
-
-    def is_well(self) -> bool:
-        state = self.state
-        return state.phase == "ready" and all(process.state == "up" for process in state.processes)
-
-    @property
-    def prefect(self) -> PrefectServer:
-        server = read_server(self.home)
-        assert server is not None
-        return server
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        return kit.ask(self.home, self.prefect, path, body)
 
 
 @pytest.fixture(scope="module")
