@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -54,6 +55,14 @@ class Story:
             + f"  [{time.monotonic() - self.started:.0f}s]"
         )
 
+    def working(self, what: str) -> contextlib.AbstractContextManager[Any]:
+        """A moving sign while something takes its time; nothing where nobody looks."""
+        if self.as_json or not sys.stderr.isatty():
+            return contextlib.nullcontext()
+        from rich.console import Console
+
+        return Console(stderr=True).status(f"{what} …")
+
     def run(self, *arguments: str, expect: int = 0, shown: int = 12) -> str:
         """Run ``mlops-box …`` in the project, show the command and the beginning of what it printed.
 
@@ -63,10 +72,11 @@ class Story:
         self.say(click.style(f"   $ mlops-box {shlex.join(arguments)}", fg="green"))
         where = self.project if self.project.exists() else self.project.parent
         environment = {**os.environ, "MLOPS_BOX_HOME": str(self.home), "NO_COLOR": "1", "COLUMNS": "110"}
-        done = subprocess.run(
-            [sys.executable, "-m", "mlops_box", *arguments],
-            cwd=where, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        with self.working(arguments[0]):
+            done = subprocess.run(
+                [sys.executable, "-m", "mlops_box", *arguments],
+                cwd=where, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
         if done.returncode != expect:
             raise BoxError(
                 f"mlops-box {shlex.join(arguments)} ended with {done.returncode}, not {expect}:\n{done.stdout}{done.stderr}",
@@ -145,7 +155,8 @@ def _chapters(story: Story) -> None:
 
     story.chapter("The monitor notices, the policy decides, the scheduler retrains, the gates judge")
     story.run("monitor", MODEL, shown=14)
-    new = _wait_for_new_champion(story, endpoint)
+    with story.working("retraining"):
+        new = _wait_for_new_champion(story, endpoint)
     again = _send(story, endpoint, data.later)
     story.say(
         f"     champion is now {new}; {len(data.later)} rows of biopsies nobody saw before → {again['model']}, "
