@@ -60,6 +60,34 @@ def documented_codes() -> dict[int, set[str]]:
     return {int(code): set(re.findall(r"`(\w+)`", names)) for code, names in lines}
 
 
+def assert_one_error(told: tuple[int, str, str], exit_code: int, *, says: str, hint: str = "") -> None:
+    """For people: progress may come before, then one error (with its evidence), and last at most one hint."""
+    found, out, err = told
+    assert found == exit_code, out + err
+    assert "Traceback" not in out + err
+    lines = err.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    assert len(starts) == 1, err
+    shown = lines[starts[0] :]
+    hints = [line for line in shown if line.startswith("  try: ")]
+    assert hints in ([], shown[-1:]), err
+    assert says in "\n".join(line for line in shown if line not in hints)
+    assert hint in " ".join(hints)
+
+
+def assert_one_json_error(told: tuple[int, str, str], exit_code: int, *, says: str) -> None:
+    """For programs: the one shape on standard output and nothing else there."""
+    found, out, err = told
+    assert found == exit_code
+    assert "error: " not in err
+    assert "Traceback" not in err
+    body = json.loads(out)
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message", "hint", "details"}
+    assert body["error"]["code"] in documented_codes()[exit_code]
+    assert says in body["error"]["message"]
+
+
 @dataclass
 class World:
     """A trained box, its project and room for files; everything is this case's own."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bad_input_kit import World, documented_codes, footprint, outside
+from bad_input_kit import World, assert_one_error, assert_one_json_error, footprint, outside
+from disk_case import on_a_disk_of
+from serving_kit import Server, environment, running
 from train_kit import write_churn, write_houses
 
 from mlops_box.cli.main import main
+from mlops_box.operations.locks import FileLock
+from mlops_box.operations.supervisor.state import UP_LOCK
 
 Arrange = Callable[[World], list[str]]
 CHECK = ["check", "--project", "houses"]
@@ -289,34 +298,6 @@ def say(capsys: pytest.CaptureFixture[str]) -> Said:
     return run
 
 
-def assert_one_error(told: tuple[int, str, str], exit_code: int, *, says: str, hint: str = "") -> None:
-    """For people: progress may come before, then one error (with its evidence), and last at most one hint."""
-    found, out, err = told
-    assert found == exit_code, out + err
-    assert "Traceback" not in out + err
-    lines = err.splitlines()
-    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    assert len(starts) == 1, err
-    shown = lines[starts[0] :]
-    hints = [line for line in shown if line.startswith("  try: ")]
-    assert hints in ([], shown[-1:]), err
-    assert says in "\n".join(line for line in shown if line not in hints)
-    assert hint in " ".join(hints)
-
-
-def assert_one_json_error(told: tuple[int, str, str], exit_code: int, *, says: str) -> None:
-    """For programs: the one shape on standard output and nothing else there."""
-    found, out, err = told
-    assert found == exit_code
-    assert "error: " not in err
-    assert "Traceback" not in err
-    body = json.loads(out)
-    assert set(body) == {"error"}
-    assert set(body["error"]) == {"code", "message", "hint", "details"}
-    assert body["error"]["code"] in documented_codes()[exit_code]
-    assert says in body["error"]["message"]
-
-
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_bad_input_gives_one_clear_error_the_documented_code_and_changes_nothing(
     case: Case, world: World, say: Said
@@ -326,3 +307,184 @@ def test_bad_input_gives_one_clear_error_the_documented_code_and_changes_nothing
     assert_one_error(say(arguments), case.exit_code, says=case.says, hint=case.hint)
     assert_one_json_error(say([*arguments, "--json"]), case.exit_code, says=case.says)
     assert (footprint(world.home), outside(world.folder, world.home)) == before
+
+
+def test_a_failed_gate_exits_4_and_leaves_the_champion_alone(world: World, say: Said) -> None:
+    world.edit("[gates]", "params = { alpha = 1e6 }\n[gates]")
+    before, project = footprint(world.home), outside(world.folder, world.home)
+    assert_one_error(say(TRAIN), 4, says="houses@3 was rejected", hint="why houses@3")
+    after = footprint(world.home)
+    assert after["rows"]["versions"][:2] == before["rows"]["versions"]
+    assert len(after["rows"]["versions"]) == 3
+    for table in ("snapshots", "aliases", "decisions", "windows"):
+        assert after["rows"][table] == before["rows"][table]
+    assert outside(world.folder, world.home) == project
+    assert_one_json_error(say([*TRAIN, "--json"]), 4, says="houses@4 was rejected")
+
+
+# --- places that somebody else holds
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port in use."""
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield int(listener.getsockname()[1])
+
+
+def test_up_on_a_port_in_use_exits_5_and_starts_nothing(world: World, say: Said, taken: int) -> None:
+    arguments = ["up", "--detach", "--port", str(taken), "--no-scheduler"]
+    before = footprint(world.home)
+    assert_one_error(say(arguments), 5, says=f"port {taken} is in use", hint="--port")
+    assert_one_json_error(say([*arguments, "--json"]), 5, says=f"port {taken}")
+    assert footprint(world.home) == before
+    assert not (world.home / "run/server.json").exists()
+
+
+def test_up_on_a_home_that_is_up_exits_5(world: World, say: Said) -> None:
+    lock = FileLock(world.home / "run" / UP_LOCK)
+    assert lock.try_acquire()
+    try:
+        before = footprint(world.home)
+        assert_one_error(say(["up", "--detach", "--port", "0"]), 5, says="up already")
+        assert_one_json_error(say(["up", "--port", "0", "--json"]), 5, says="up already")
+        assert footprint(world.home) == before
+    finally:
+        lock.release()
+
+
+def serve(home: Path, port: int) -> tuple[int, dict[str, Any]]:
+    """The exit code and the error of a server that must not start."""
+    command = [sys.executable, "-m", "mlops_box_services", "--home", str(home), "--port", str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stderr)["error"]
+
+
+def test_a_server_on_a_port_in_use_or_a_served_home_exits_5(
+    served: tuple[World, Server], world: World, taken: int
+) -> None:
+    before = footprint(served[0].home)
+    for home, port, says in ((world.home, taken, f"port {taken}"), (served[0].home, 0, "served already")):
+        exit_code, error = serve(home, port)
+        assert (exit_code, error["code"]) == (5, "busy")
+        assert says in error["message"]
+    assert footprint(served[0].home) == before
+    assert served[1].call("GET", "/readyz")[0] == 200
+
+
+# --- a disk that is full or read-only
+
+CLI = "import sys; from mlops_box.cli.main import main; main()"
+COPY = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True)"
+STATE = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from bad_input_kit import footprint
+print(json.dumps(footprint(Path(sys.argv[2])), default=repr))
+"""
+FILL = """
+import contextlib, sys
+with contextlib.suppress(OSError), open(sys.argv[1], "wb", buffering=0) as file:
+    while True:
+        file.write(bytes(4096))
+"""
+
+
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_a_home_on_a_full_or_read_only_disk_exits_8_and_stays_as_it_was(
+    base: World, tmp_path: Path, kind: str
+) -> None:
+    disk, home = tmp_path / "disk", tmp_path / "disk/home"
+    disk.mkdir()
+    project = World.copy(base, tmp_path / "own")
+    project.damage("price", "77", every=50)  # other data: a snapshot that the box does not have
+    state = [STATE, str(Path(__file__).parent), str(home)]
+    arguments = ["--home", str(home)]
+    commands = [
+        ["check", "--project", str(project.project)],
+        ["train", "--project", str(project.project), "--direct"],
+        ["predict", "houses", "--row", ROW],
+    ]
+    steps = [
+        [COPY, str(base.home), str(home)],
+        [FILL, str(disk / "filler")] if kind == "full" else ["ro"],
+        state,
+        *[[CLI, *command, *arguments] for command in commands],
+        state,
+    ]
+    told = on_a_disk_of("24m", disk, *steps)
+    before, *refused, after = told[-len(commands) - 2 :]
+    for found in refused:
+        assert_one_error((found.returncode, found.stdout, found.stderr), 8, says="")
+    assert (before.returncode, before.stderr) == (0, "")
+    assert before.stdout == after.stdout
+
+
+# --- over HTTP
+
+PREDICT = "/models/houses/predict"
+FEEDBACK = "/models/houses/feedback"
+GOOD = {"area": 50, "town": "a"}
+HUGE = b'{"rows": [' + b" " * 12_000_000 + b"]}"
+REQUESTS: list[tuple[str, str, str, Any, dict[str, str], int, str, str]] = [
+    ("huge body", "POST", PREDICT, HUGE, {}, 413, "too_large", ""),
+    ("invalid JSON", "POST", PREDICT, b'{"rows": [', {}, 422, "usage", "no JSON"),
+    ("NaN in JSON", "POST", PREDICT, b'{"rows": [{"area": NaN, "town": "a"}]}', {}, 422, "usage", "no JSON"),
+    ("100,000 brackets", "POST", PREDICT, b"[" * 100_000, {}, 422, "usage", "no JSON"),
+    ("empty body", "POST", PREDICT, b"", {}, 422, "usage", "no JSON"),
+    ("no rows", "POST", PREDICT, {"rows": []}, {}, 422, "usage", "no row"),
+    ("unknown key", "POST", PREDICT, {"row": [GOOD]}, {}, 422, "usage", "row"),
+    ("too many rows", "POST", PREDICT, {"rows": [GOOD] * 1025}, {}, 422, "usage", "1024"),
+    ("form", "POST", PREDICT, b"area=5", {"Content-Type": "text/plain"}, 415, "content_type", ""),
+    ("foreign host", "GET", "/models", None, {"Host": "evil.com"}, 421, "host", ""),
+    ("foreign page", "POST", PREDICT, {"rows": [GOOD]}, {"Origin": "http://evil.com"}, 403, "origin", ""),
+    ("unknown model", "POST", "/models/hauses/predict", {"rows": [GOOD]}, {}, 404, "not_found", "hauses"),
+    ("unknown version", "POST", "/models/houses@99/predict", {"rows": [GOOD]}, {}, 404, "not_found", "99"),
+    ("path", "POST", "/models/../../etc/passwd/predict", {"rows": [GOOD]}, {}, 404, "not_found", ""),
+    ("encoded path", "POST", "/models/%2e%2e%2f%2e%2e%2fbox.db/predict", {"rows": [GOOD]}, {}, 404, "not_found", ""),
+    ("wrong method", "GET", PREDICT, None, {}, 405, "method", ""),
+    ("wrong type", "POST", PREDICT, {"rows": [{"area": "x", "town": "a"}]}, {}, 422, "contract", "row 0: area"),
+    ("missing feature", "POST", PREDICT, {"rows": [GOOD, {"town": "a"}]}, {}, 422, "contract", "row 1: area"),
+    ("out of range", "POST", PREDICT, {"rows": [{"area": -1, "town": "a"}]}, {}, 422, "contract", "area"),
+    ("unknown category", "POST", PREDICT, {"rows": [{"area": 5, "town": "z"}]}, {}, 422, "contract", "town"),
+    ("unknown column", "POST", PREDICT, {"rows": [{**GOOD, "rooms": 3}]}, {}, 422, "contract", "rooms"),
+    ("unknown id", "POST", FEEDBACK, {"truth": [{"id": "x", "value": 1}]}, {}, 422, "contract", "'x'"),
+    ("truth of a wrong type", "POST", FEEDBACK, {"truth": [{"id": "x", "value": "y"}]}, {}, 422, "contract", "row 0"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(base: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
+    world = World.copy(base, tmp_path_factory.mktemp("served"))
+    with running(world.home) as server:
+        yield world, server
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=[request[0] for request in REQUESTS])
+def test_a_bad_request_gives_one_error_its_status_and_changes_nothing(
+    served: tuple[World, Server], request_: tuple[str, str, str, Any, dict[str, str], int, str, str]
+) -> None:
+    _, method, path, body, headers, status, code, says = request_
+    world, server = served
+    before = footprint(world.home)
+    found, _, answer = server.call(method, path, body, headers)
+    assert found == status, answer
+    assert set(answer) == {"error"}
+    assert set(answer["error"]) == {"code", "message", "hint", "details"}
+    assert answer["error"]["code"] == code
+    assert says in answer["error"]["message"]
+    assert footprint(world.home) == before
+    assert server.predict("houses", GOOD)[0] == 200
+
+
+def test_the_status_of_every_bad_request_is_documented(served: tuple[World, Server]) -> None:
+    paths = served[1].call("GET", "/docs.json")[2]["paths"]
+    routes = {PREDICT: "/models/{name}/predict", FEEDBACK: "/models/{name}/feedback", "/models": "/models"}
+    for name, method, path, _, _, status, _, _ in REQUESTS:
+        operations = paths[routes.get(path, "/models/{name}/predict")]
+        if method.lower() in operations:
+            assert str(status) in operations[method.lower()]["responses"], name
