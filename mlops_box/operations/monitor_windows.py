@@ -284,7 +284,7 @@ def _with_truth(box: Box, measured: Measured) -> pa.Table:
         return joined
     # Arrow joins no list columns: the probabilities follow by position.
     place = {id_: index for index, id_ in enumerate(rows["id"].to_pylist())}
-    order = [place[id_] for id_ in joined["id"].to_pylist()]
+    order = pa.array([place[id_] for id_ in joined["id"].to_pylist()], pa.int64())  # typed also when empty
     return joined.append_column("probability", rows["probability"].take(order))
 
 
