@@ -19,6 +19,8 @@ import pytest
 
 from mlops_box.box import Box
 from mlops_box.home import Home
+from mlops_box.operations.train import train
+from mlops_box.project import load_project
 from mlops_box.runs import Run
 from mlops_box.serving.address import ServerAddress
 
@@ -72,15 +74,15 @@ class Client(threading.Thread):
         assert len(answer["ids"]) == len(rows)
         self.acknowledged += answer["ids"]
         self.served.add(answer["model"])
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[RunningBox]:
     box = RunningBox(Home(tmp_path / "home"), kit.tiny_project(tmp_path / "tiny"), port=0)
+    with Box.open(box.home) as opened:
+        assert train(opened, load_project(box.project)).promoted
     box.up()
-    code, body = box.command("train", "--project", str(box.project))
-    assert code == 0, body
     yield box
     box.command("down")
 
