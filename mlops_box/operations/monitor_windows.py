@@ -271,6 +271,7 @@ def _truth_ids(box: Box, digests: list[str]) -> list[str]:
 
 def _with_truth(box: Box, measured: Measured) -> pa.Table:
     """Rows that have both a finite answer and ground truth of the right kind."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     rows = measured.table.filter(pc.equal(measured.table["outcome"], "ok"))
