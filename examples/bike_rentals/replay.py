@@ -4,6 +4,7 @@
 
 Every month: its hours are predicted through the HTTP endpoint, what really happened is sent back as feedback, the
 month's rows are appended to data/hour.csv, and the monitor runs. In mode "auto" an alert retrains; the gates decide.
+At the end the first champion scores the same hours once more, to tell what a model that nobody retrains would have done.
 Start `mlops-box up` first. With --direct the monitor trains in its own process instead of through the scheduler.
 """
 
@@ -14,12 +15,14 @@ import csv
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+HISTORY = HERE / "data" / "hour.csv"  # what the box reads: the past as it is known today
 MODEL = "bike-rentals"
 INTEGERS = ("season", "hr", "holiday", "weekday", "workingday", "weathersit")
 DECIMALS = ("temp", "atemp", "hum", "windspeed")
@@ -53,20 +56,19 @@ def row_of(line: dict[str, str]) -> dict[str, Any]:
     return row
 
 
-def write_history(lines: list[dict[str, str]]) -> None:
-    """data/hour.csv as it stands today; whole or not at all."""
-    target = HERE / "data" / "hour.csv"
+def write_csv(target: Path, rows: list[dict[str, Any]]) -> None:
+    """Whole or not at all: the monitor may read at any time."""
     target.parent.mkdir(exist_ok=True)
     temporary = target.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(rows)
     temporary.rename(target)
 
 
-def predict_month(endpoint: str, month: list[dict[str, str]]) -> tuple[str, float]:
-    """Send a month's hours, then its ground truth; returns the version that answered last and the month's MAE."""
+def predict_month(endpoint: str, month: list[dict[str, str]]) -> tuple[str, list[float]]:
+    """Send a month's hours, then its ground truth; returns the version that answered and the absolute errors."""
     version, errors = "", []
     for start in range(0, len(month), 100):
         chunk = month[start : start + 100]
@@ -77,22 +79,75 @@ def predict_month(endpoint: str, month: list[dict[str, str]]) -> tuple[str, floa
         ]
         post(f"{endpoint}/models/{MODEL}/feedback", {"truth": truth})
         errors += [abs(p - int(line["cnt"])) for p, line in zip(answer["predictions"], chunk, strict=True)]
-    return version, sum(errors) / len(errors)
+    return version, errors
+
+
+def score_all(version: str, lines: list[dict[str, str]], home: list[str]) -> list[float]:
+    """The absolute errors of one fixed version on all hours, through `mlops-box score`."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, scored = Path(folder) / "rows.csv", Path(folder) / "scored.csv"
+        write_csv(rows, [row_of(line) for line in lines])
+        box(["score", version, "--in", str(rows), "--out", str(scored)], home)
+        with scored.open(newline="", encoding="utf-8") as file:
+            predictions = [float(row["prediction"]) for row in csv.DictReader(file)]
+    return [abs(p - int(line["cnt"])) for p, line in zip(predictions, lines, strict=True)]
 
 
 def champion(home: list[str]) -> str:
     return f"{MODEL}@{box(['models', 'aliases', MODEL], home)['champion']}"
 
 
-def wait_for_retraining(home: list[str], *, limit_s: float = 180) -> None:
-    """Until no decision is on its way and no training runs."""
+def settled_decisions(home: list[str], *, limit_s: float = 180) -> list[dict[str, Any]]:
+    """All decisions, oldest first, once none is on its way and no training runs."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        busy = [item for item in box(["decisions", "list"], home) if item["state"] in ("pending", "issued")]
-        if not busy:
-            return
+        decisions: list[dict[str, Any]] = box(["decisions", "list", "--model", MODEL], home)
+        if not any(item["state"] in ("pending", "issued") for item in decisions):
+            return decisions[::-1]
         time.sleep(1)
     sys.exit("a retraining did not end; see: mlops-box runs list")
+
+
+def told(decision: dict[str, Any]) -> str:
+    """What became of a decision, in a few words."""
+    facts = decision["facts"]
+    if decision["state"] != "done":
+        return f"{decision['trigger']}: {decision['state']}"
+    number = str(facts["version"]).rpartition("@")[2]
+    return f"{decision['trigger']}: @{number} {'promoted' if facts['promoted'] else 'rejected by its gates'}"
+
+
+def mean(errors: list[float]) -> float:
+    return sum(errors) / len(errors)
+
+
+def live(months: int, lines: list[dict[str, str]], history: list[dict[str, str]], options: Any) -> None:
+    """The months of 2012, one after another; prints a line for each and the account at the end."""
+    home = ["--home", options.home] if options.home else []
+    endpoint = box(["status"], home)["endpoint"]
+    first, seen = champion(home), {item["id"] for item in settled_decisions(home)}
+    lived: list[dict[str, str]] = []
+    errors: list[float] = []
+    print(f"{'month':8} {'answered by':15} {'live MAE':>8}  {'alerts':15} {'retrainings':50} champion then")
+    for month in range(1, months + 1):
+        current = [line for line in lines if line["dteday"].startswith(f"2012-{month:02d}")]
+        version, missed = predict_month(endpoint, current)
+        lived, errors = lived + current, errors + missed
+        write_csv(HISTORY, history + lived)
+        outcome = box(["monitor", MODEL, *(["--direct"] if options.direct else [])], home)
+        new = [item for item in settled_decisions(home) if item["id"] not in seen]
+        seen |= {item["id"] for item in new}
+        standing = {alert["kind"] for alert in outcome["alerts"] if alert["change"] != "resolved"}
+        alerts = ", ".join(sorted(standing)) or "-"
+        retrainings = ", ".join(told(item) for item in new) or "-"
+        print(
+            f"2012-{month:02d}  {version:15} {mean(missed):8.1f}  {alerts:15} {retrainings:50} {champion(home)}",
+            flush=True,
+        )
+    print(
+        f"\nmean absolute error over these {len(lived)} hours: {mean(errors):.1f} as lived, "
+        f"{mean(score_all(first, lived, home)):.1f} had {first} answered them all"
+    )
 
 
 def main() -> None:
@@ -109,33 +164,17 @@ def main() -> None:
     )
     parser.add_argument("--direct", action="store_true", help="retrain inside the monitor's process")
     options = parser.parse_args()
-    home = ["--home", options.home] if options.home else []
 
     with options.source.open(newline="", encoding="utf-8-sig") as file:
         lines = list(csv.DictReader(file))
     history = [line for line in lines if line["dteday"] < "2012"]
-    write_history(history)
+    write_csv(HISTORY, history)
     if options.prepare:
         print(
             f"data/hour.csv: {len(history)} hours of 2011. Next: mlops-box check, mlops-box train, mlops-box up --detach"
         )
         return
-
-    endpoint = box(["status"], home)["endpoint"]
-    print(f"{'month':8} {'answered by':18} {'live MAE':>8}  {'findings':42} champion afterwards")
-    for month in range(1, options.months + 1):
-        current = [line for line in lines if line["dteday"].startswith(f"2012-{month:02d}")]
-        version, mae = predict_month(endpoint, current)
-        history += current
-        write_history(history)
-        outcome = box(["monitor", MODEL, *(["--direct"] if options.direct else [])], home)
-        wait_for_retraining(home)
-        alerts = box(["alerts", "list", "--state", "open"], home)
-        found = ", ".join(sorted({alert["kind"] for alert in alerts})) or "-"
-        decided = ", ".join(sorted({item["state"] for item in outcome.get("decisions", [])}))
-        print(
-            f"2012-{month:02d}  {version:18} {mae:8.1f}  {found + (' → retrain ' + decided if decided else ''):42} {champion(home)}"
-        )
+    live(options.months, lines, history, options)
 
 
 if __name__ == "__main__":

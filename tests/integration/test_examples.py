@@ -1,0 +1,260 @@
+"""Each example, copied away and run whole through the command line, the way its README says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[2]
+DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def public(name: str) -> Path:
+    """A file of the public data sets that lie beside the checkout."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the public data set is not here: ../shared/data/{name}")
+    return path
+
+
+class Example:
+    """A copy of an example with a home of its own."""
+
+    def __init__(self, name: str, place: Path):
+        self.folder = place / name
+        self.home = place / "home"
+        shutil.copytree(
+            REPOSITORY / "examples" / name, self.folder, ignore=shutil.ignore_patterns("data", "__pycache__")
+        )
+        (self.folder / "data").mkdir()
+
+    def python(self, *arguments: str, code: int = 0, limit_s: float = 240) -> str:
+        """Run python in the example's folder, with its home; returns standard output."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=environment | {"MLOPS_BOX_HOME": str(self.home)},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit_s, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout
+
+    def box(self, *arguments: str, code: int = 0) -> Any:
+        """The JSON of one mlops-box command."""
+        return json.loads(self.python("-m", "mlops_box", *arguments, "--json", code=code))
+
+    def post(self, model: str, door: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Over real HTTP, as an application does."""
+        endpoint = self.box("status")["endpoint"]
+        request = urllib.request.Request(
+            f"{endpoint}/models/{model}/{door}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            parsed: dict[str, Any] = json.load(answer)
+        return parsed
+
+    def champion(self, model: str) -> str:
+        return f"{model}@{self.box('models', 'aliases', model)['champion']}"
+
+    def screen(self, view: str) -> str:
+        """The text of a view of the terminal screen."""
+        self.python("-m", "mlops_box", "tui", "--view", view, "--screenshot", "screen.svg")
+        return (self.folder / "screen.svg").read_text(encoding="utf-8").replace("&#160;", " ")
+
+    def goes_down(self) -> None:
+        """Down, without a trace and with everything in order."""
+        self.box("down")
+        assert self.box("status", code=6)["phase"] == "down"
+        assert self.box("verify")["ok"]
+
+
+Start = Callable[[str], Example]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Copies an example; whatever happens, its servers are stopped."""
+    started: list[Example] = []
+
+    def copy(name: str) -> Example:
+        started.append(Example(name, tmp_path))
+        return started[-1]
+
+    yield copy
+    for example in started:
+        example.box("down")
+
+
+def until(question: Callable[[], Any], *, what: str, limit_s: float = 120) -> Any:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if answer := question():
+            return answer
+        time.sleep(1)
+    raise AssertionError(f"still no {what} after {limit_s:.0f} s")
+
+
+def test_bike_rentals_drift_by_themselves_and_the_retrained_champion_answers(start: Start) -> None:
+    source = public("bike-sharing/hour.csv")
+    bikes = start("bike_rentals")
+    bikes.python("replay.py", "--from", str(source), "--prepare")
+    assert bikes.box("check")["rows"] == 8645
+    bikes.box("up", "--detach", "--port", "0")
+    assert bikes.box("train")["version"] == "bike-rentals@1"
+
+    table = bikes.python("replay.py", "--from", str(source), "--months", "2")
+    months = [line for line in table.splitlines() if line.startswith("2012-")]
+    assert len(months) == 2
+    assert months[0].split()[1] == "bike-rentals@1"
+
+    alerts = bikes.box("alerts", "list", "--model", "bike-rentals")
+    assert {alert["kind"] for alert in alerts} & {"drift", "quality"}
+    retrained = [
+        item for item in bikes.box("decisions", "list", "--state", "done") if item["facts"]["promoted"]
+    ]
+    champion = bikes.champion("bike-rentals")
+    assert champion != "bike-rentals@1"
+    assert champion == retrained[0]["facts"]["version"]
+    runs = {run["id"]: run for run in bikes.box("runs", "list")}
+    training = runs[retrained[0]["run_id"]]
+    assert training["flow_run_id"]
+    assert training["trigger"] in ("drift", "quality")
+
+    row = {
+        "at": "2012-03-01T08:00:00", "season": 1, "hr": 8, "holiday": 0, "weekday": 4, "workingday": 1,
+        "weathersit": 1, "temp": 0.4, "atemp": 0.4, "hum": 0.6, "windspeed": 0.2,
+    }  # fmt: skip
+    answer = until(
+        lambda: (
+            got
+            if (got := bikes.post("bike-rentals", "predict", {"rows": [row]}))["model"] == champion
+            else None
+        ),
+        what="answer of the new champion",
+        limit_s=5,
+    )
+    assert answer["predictions"][0] > 100, "eight o'clock on a working day"
+    said = bikes.box("predict", "bike-rentals", "--row", json.dumps(row))
+    assert said["model"] == champion
+    assert said["predictions"] == answer["predictions"]
+    assert bikes.box("feedback", "bike-rentals", "--id", said["ids"][0], "--value", "431")["stored"] == 1
+    assert champion in bikes.screen("models")
+    bikes.goes_down()
+
+
+def milling_rows(path: Path, count: int) -> list[tuple[dict[str, Any], str]]:
+    """Rows as an application would send them, taken evenly, and whether the machine failed."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = list(csv.DictReader(file))
+    lines = lines[:: len(lines) // count][:count]
+    numbers = ("Air temperature", "Process temperature", "Torque")
+    return [
+        (
+            {"Type": line["Type"]}
+            | {name: float(line[name]) for name in numbers}
+            | {name: int(line[name]) for name in ("Rotational speed", "Tool wear")},
+            line["Machine failure"],
+        )
+        for line in lines
+    ]
+
+
+def worn(row: dict[str, Any]) -> dict[str, Any]:
+    """The same moment with a blunter tool: the torque rises."""
+    return row | {
+        "Torque": min(100.0, row["Torque"] * 1.25), "Tool wear": min(300, row["Tool wear"] + 80)
+    }  # fmt: skip
+
+
+def test_a_milling_machine_suggests_and_a_person_accepts(start: Start) -> None:
+    source = public("ai4i2020/ai4i2020.csv")
+    mill = start("milling_machine")
+    shutil.copy(source, mill.folder / "data" / "ai4i2020.csv")
+    assert mill.box("check")["rows"] == 10_000
+    assert mill.box("train", "--direct")["version"] == "milling-machine@1"
+    mill.box("up", "--detach", "--port", "0")
+
+    rows = milling_rows(source, 600)
+    file = mill.folder / "worn.jsonl"
+    file.write_text("\n".join(json.dumps(worn(row)) for row, _ in rows[:300]), encoding="utf-8")
+    said = mill.box("predict", "milling-machine", "--in", str(file))
+    assert said["model"] == "milling-machine@1"
+    assert len(said["ids"]) == 300
+    answer = mill.post("milling-machine", "predict", {"rows": [worn(row) for row, _ in rows[300:]]})
+    truth = [{"id": id_, "value": failed} for id_, (_, failed) in zip(answer["ids"], rows[300:], strict=True)]
+    mill.post("milling-machine", "feedback", {"truth": truth[1:]})
+    first = mill.box(
+        "feedback", "milling-machine", "--id", str(truth[0]["id"]), "--value", str(truth[0]["value"])
+    )
+    assert first["stored"] == 1
+
+    outcome = mill.box("monitor", "milling-machine")
+    drift = next(alert for alert in outcome["alerts"] if alert["kind"] == "drift")
+    assert "Torque" in drift["title"] or "Tool wear" in drift["title"]
+    suggestion = next(item for item in outcome["decisions"] if item["state"] == "suggested")
+    assert mill.champion("milling-machine") == "milling-machine@1", "suggest mode does nothing by itself"
+
+    accepted = mill.box("decisions", "accept", suggestion["id"])
+    assert accepted["state"] in ("issued", "done")
+    done = until(
+        lambda: (
+            item if (item := mill.box("decisions", "show", suggestion["id"]))["state"] == "done" else None
+        ),
+        what="end of the retraining",
+    )
+    assert done["facts"]["version"] == "milling-machine@2"
+    training = mill.box("runs", "show", done["run_id"])
+    assert training["flow_run_id"]
+    assert training["trigger"] == suggestion["trigger"]
+    assert "milling-machine@2" in mill.screen("models")
+    mill.goes_down()
+
+
+def test_digits_are_learnt_by_torch_and_read_over_http(start: Start) -> None:
+    digits = start("digits_torch")
+    digits.python("make_data.py")
+    assert digits.box("check")["rows"] == 1797
+    trained = digits.box("train", "--direct")
+    assert trained["metrics"]["accuracy"] >= 0.95
+    points = digits.box("runs", "show", trained["run_id"])["points"]
+    assert points["train_loss"][0][1] > 5 * points["train_loss"][-1][1]
+    assert len(points["validation_loss"]) == len(points["train_loss"])
+    digits.box("up", "--detach", "--port", "0")
+
+    with (digits.folder / "data" / "digits.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))[:300]
+    truth = [line.pop("digit") for line in lines]
+    # A camera that grew dark: half the ink is lost.
+    rows = [{name: int(value) // 2 for name, value in line.items()} for line in lines]
+    said = digits.box(
+        "predict", "digits-torch", "--row", json.dumps({k: int(v) for k, v in lines[0].items()})
+    )
+    assert str(said["predictions"][0]) == truth[0]
+    answer = digits.post("digits-torch", "predict", {"rows": rows})
+    assert len(answer["probabilities"][0]) == 10
+    body = {"truth": [{"id": id_, "value": value} for id_, value in zip(answer["ids"], truth, strict=True)]}
+    assert digits.post("digits-torch", "feedback", body)["stored"] == 300
+    assert digits.box("feedback", "digits-torch", "--id", said["ids"][0], "--value", truth[0])["stored"] == 1
+
+    outcome = digits.box("monitor", "digits-torch")
+    assert "drift" in {alert["kind"] for alert in outcome["alerts"]}
+    assert digits.box("train", "--direct")["version"] == "digits-torch@2"
+    assert "digits-torch" in digits.screen("models")
+    digits.goes_down()
