@@ -20,6 +20,7 @@ from mlops_box.home import Home, home_from
 from mlops_box.ids import parse_ref
 from mlops_box.interrupt import end_interrupted
 from mlops_box.operations.prefect_env import external_api
+from mlops_box.program import show_error
 from mlops_box.progress import TerminalProgress
 from mlops_box_flows.caller import CALLER, Caller
 
@@ -211,25 +212,15 @@ def main() -> None:
     try:
         command.main(prog_name="python -m mlops_box_flows", standalone_mode=False)
     except BoxError as error:
-        _show(error.to_dict(), as_json=as_json)
+        show_error(error.to_dict(), as_json=as_json)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         body = {"code": "usage", "message": error.format_message(), "hint": "--help", "details": {}}
-        _show({"error": body}, as_json=as_json)
+        show_error({"error": body}, as_json=as_json)
         sys.exit(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         end_interrupted()
-
-
-def _show(body: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(body, default=str))
-        return
-    error = body["error"]
-    click.echo(click.style("error: ", fg="red", bold=True) + str(error["message"]), err=True)
-    if error["hint"]:
-        click.echo(click.style("  try: ", bold=True) + str(error["hint"]), err=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlops_box.box import Box
-from mlops_box.errors import BoxError, ExitCode, UnavailableError
+from mlops_box.errors import BoxError, UnavailableError
 from mlops_box.operations.prefect_env import TELEMETRY_OFF
+from mlops_box.program import run_program
 from mlops_box_flows.deployments import Plan, plans, to_deployment
 from mlops_box_flows.reconcile import close_dead_flow_runs, drop_late_runs
 
@@ -151,18 +151,5 @@ def command(home: Path) -> None:
         asyncio.run(BoxRunner(box).serve())
 
 
-def main() -> None:
-    try:
-        command.main(standalone_mode=False)
-    except BoxError as error:
-        sys.stderr.write(json.dumps(error.to_dict()) + "\n")
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.USAGE)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(command)

@@ -8,7 +8,6 @@ serves flows that run in place and stops by itself when the last of them is gone
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from mlops_box.errors import BoxError, BusyError, ExitCode
+from mlops_box.errors import BusyError
 from mlops_box.home import Home, home_from
 from mlops_box.operations.locks import FileLock
 from mlops_box.operations.prefect_env import (
@@ -29,6 +28,7 @@ from mlops_box.operations.prefect_env import (
     own_environment,
     write_server,
 )
+from mlops_box.program import run_program
 from mlops_box.runs import this_process
 
 SERVER_LOCK = "prefect.lock"
@@ -124,18 +124,5 @@ async def _until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.25)
 
 
-def main() -> None:
-    try:
-        command.main(standalone_mode=False)
-    except BoxError as error:
-        sys.stderr.write(json.dumps(error.to_dict()) + "\n")
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.USAGE)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(command)

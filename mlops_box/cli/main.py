@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import importlib
-import json
 import os
 import sys
-from typing import Any
 
 import click
 
 from mlops_box import __version__
 from mlops_box.errors import BoxError, ExitCode, StorageError, UsageError
+from mlops_box.program import show_error
 
 # name -> (module under mlops_box.cli, one line of help). The help stands here so that `--help` imports nothing else;
 # a test holds it equal to the command's own.
@@ -101,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         result = command.main(args=arguments, prog_name="mlops-box", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else ExitCode.OK)
     except BoxError as error:
-        _show(error.to_dict(), as_json=as_json)
+        show_error(error.to_dict(), as_json=as_json)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -111,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
         wrong = UsageError(
             error.format_message(), hint=f"{context.command_path if context else 'mlops-box'} --help"
         )
-        _show(wrong.to_dict(), as_json=as_json)
+        show_error(wrong.to_dict(), as_json=as_json)
         sys.exit(wrong.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -124,15 +123,5 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno not in _STORAGE_ERRNOS:
             raise
         problem = StorageError(f"{error.filename or 'the disk'}: {error.strerror}", hint="free some space")
-        _show(problem.to_dict(), as_json=as_json)
+        show_error(problem.to_dict(), as_json=as_json)
         sys.exit(problem.exit_code)
-
-
-def _show(body: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(body, default=str))
-        return
-    error = body["error"]
-    click.echo(click.style("error: ", fg="red", bold=True) + str(error["message"]), err=True)
-    if error["hint"]:
-        click.echo(click.style("  try: ", bold=True) + str(error["hint"]), err=True)

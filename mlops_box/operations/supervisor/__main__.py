@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 
 import click
 
-from mlops_box.errors import BoxError, ExitCode
 from mlops_box.home import home_from
 from mlops_box.operations.prefect_env import external_api
 from mlops_box.operations.supervisor.control import log_to_file
 from mlops_box.operations.supervisor.specs import UpOptions
 from mlops_box.operations.supervisor.supervise import Supervisor
+from mlops_box.program import run_program
 
 
 @click.command()
@@ -37,16 +35,5 @@ def command(home: Path, port: int, prefect_port: int, no_scheduler: bool) -> Non
         Supervisor(place, options, environ=os.environ).run()
 
 
-def main() -> None:
-    try:
-        command.main(standalone_mode=False)
-    except BoxError as error:
-        sys.stderr.write(json.dumps(error.to_dict()) + "\n")
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.USAGE)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(command)
