@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from mlops_box.data.convert import as_text, convert, passthrough, vocabulary
+from mlops_box.data.relation import Relation, missing_column
 from mlops_box.data.rules import allowed_value, bound_value, check_contract
-from mlops_box.data.source import Relation, missing_column
 from mlops_box.data.sql import literal, name
 from mlops_box.data.values import Column
 from mlops_box.errors import SourceError

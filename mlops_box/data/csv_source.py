@@ -10,7 +10,7 @@ from typing import Any
 from mlops_box.data.convert import DATE_TEXT, TIME_TEXT, convert
 from mlops_box.data.dialect import read_dialect
 from mlops_box.data.engine import translated
-from mlops_box.data.source import Reject, Relation, describe, path_literal, select_list
+from mlops_box.data.relation import Reject, Relation, describe, path_literal, select_list
 from mlops_box.data.sql import literal, name, struct
 from mlops_box.data.values import ColumnType
 from mlops_box.errors import SourceError

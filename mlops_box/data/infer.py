@@ -10,7 +10,8 @@ from typing import Any
 
 from mlops_box.data.convert import passthrough, vocabulary
 from mlops_box.data.engine import engine
-from mlops_box.data.source import Relation, locate, open_source, readable_files, select_list
+from mlops_box.data.relation import Relation, select_list
+from mlops_box.data.source import locate, open_source, readable_files
 from mlops_box.data.sql import literal, name
 from mlops_box.data.values import ColumnType
 from mlops_box.errors import SourceError

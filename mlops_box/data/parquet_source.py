@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from mlops_box.data.dialect import check_names
 from mlops_box.data.engine import translated
-from mlops_box.data.source import Reject, Relation, describe, path_literal
+from mlops_box.data.relation import Reject, Relation, describe, path_literal
 from mlops_box.errors import SourceError
 
 

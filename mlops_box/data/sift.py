@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mlops_box.data.contract import KEY_RULE, RULES_PER_MASK, CompiledContract
 from mlops_box.data.engine import translated
-from mlops_box.data.source import Reject, Relation
+from mlops_box.data.relation import Reject, Relation
 from mlops_box.data.values import Column, RuleHit
 from mlops_box.errors import IntegrityError, SourceError
 

@@ -10,14 +10,13 @@ import difflib
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mlops_box.data.dialect import read_dialect, read_head
 from mlops_box.data.engine import translated
-from mlops_box.data.sql import literal, name
+from mlops_box.data.relation import Relation, describe
 from mlops_box.data.values import ColumnType
 from mlops_box.errors import SourceError
 
@@ -43,17 +42,6 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class Reject:
-    """A row that could not be parsed. ``line`` counts from 1 (a SQLite table's rows, a JSON array's elements);
-    ``column`` is ``None`` where the whole line is wrong."""
-
-    file: str
-    line: int | None
-    column: str | None
-    reason: str
-
-
-@dataclass(frozen=True)
 class Located:
     """The files of a source, found and hashed, not yet read."""
 
@@ -73,21 +61,6 @@ class Located:
                 status = None
             if status is None or (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.modified_ns):
                 raise SourceError(f"{file.path} changed while it was read", hint="try again once it is whole")
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A source (or the query over it) inside an engine.
-
-    Attributes:
-        sql: What stands after FROM.
-        columns: DuckDB types by name, in order; ``JSON`` where each value has a type of its own.
-        rejects: The rows that could not be parsed; complete once the relation was read to its end.
-    """
-
-    sql: str
-    columns: dict[str, str]
-    rejects: Callable[[], Iterator[Reject]]
 
 
 def locate(source: str, *, folder: Path) -> Located:
@@ -163,19 +136,6 @@ def readable_files(located: Located, scratch: Path) -> tuple[Path, ...]:
     return tuple(scratch / f"sqlite-{number}.jsonl" for number in range(len(located.files)))
 
 
-def missing_column(wanted: str, columns: Iterable[str], *, role: str) -> SourceError:
-    """The error for a column that is not there, with the nearest that is."""
-    present = list(columns)
-    near = difflib.get_close_matches(wanted.lower(), [item.lower() for item in present], n=1, cutoff=0.5)
-    nearest = next((item for item in present if near and item.lower() == near[0]), None)
-    shown = ", ".join(present[:12]) + (" ..." if len(present) > 12 else "")
-    return SourceError(
-        f"the data has no column {wanted!r}, which is {role}",
-        hint=f"did you mean {nearest!r}?" if nearest else f"it has: {shown}",
-        details={"column": wanted, "nearest": nearest, "columns": present},
-    )
-
-
 def _queried(connection: Any, relation: Relation, query: str) -> Relation:
     with translated(what="the query under [data] is wrong"):
         statements = connection.extract_statements(query)
@@ -189,28 +149,6 @@ def _queried(connection: Any, relation: Relation, query: str) -> Relation:
         connection.execute(f"CREATE VIEW mlops_box_query AS SELECT * FROM ({text}\n)")
         columns = describe(connection, "mlops_box_query")
     return Relation("mlops_box_query", columns, relation.rejects)
-
-
-def describe(connection: Any, relation: str) -> dict[str, str]:
-    """DuckDB types by column name."""
-    rows = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-    return {row[0]: row[1] for row in rows}
-
-
-def select_list(expressions: dict[str, str]) -> str:
-    """``expression AS "name", ...``."""
-    return ", ".join(f"{expression} AS {name(column)}" for column, expression in expressions.items())
-
-
-def path_literal(path: Path) -> str:
-    """A path for DuckDB's readers, which take ``*``, ``?`` and ``[`` in it for wildcards.
-
-    Raises:
-        SourceError: The name holds one of them.
-    """
-    if any(character in str(path) for character in "*?["):
-        raise SourceError(f"{path}: the path holds one of * ? [", hint="rename the file or its folder")
-    return literal(str(path))
 
 
 def _find(source: str, folder: Path) -> list[Path]:

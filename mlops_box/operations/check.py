@@ -48,7 +48,7 @@ def check(
     """
     from mlops_box.data.gate import Gate
 
-    box.projects.register(project)
+    box.projects.check_unrivalled(project)
     gate = Gate(
         db=box.db, objects=box.objects, ledger=box.ledger, clock=box.clock, snapshots=box.snapshots,
         scratch=box.home.scratch,
@@ -58,6 +58,8 @@ def check(
         recorded,
     ):
         admission = recorded.run("check data", gate.admit, project)
+        # Not before: a server takes up a registered contract at once, and this one might fit no data.
+        box.projects.register(project)
         outcome = CheckOutcome(run.id, admission.snapshot, admission.verdict, admission.new)
         box.runs.end(
             run.id,
@@ -77,7 +79,6 @@ def take_snapshot(box: Box, project: LoadedProject) -> Snapshot:
     """
     from mlops_box.data.gate import Gate
 
-    box.projects.register(project)
     gate = Gate(
         db=box.db, objects=box.objects, ledger=box.ledger, clock=box.clock, snapshots=box.snapshots,
         scratch=box.home.scratch,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops_box.data.infer import MIN_ROWS_PER_VALUE, SMALL_DOMAIN, ColumnProfile, SourceProfile, propose_rule
-from mlops_box.data.source import missing_column
+from mlops_box.data.relation import missing_column
 from mlops_box.errors import SourceError, TrainingError
 from mlops_box.project import ColumnRule, Task
 

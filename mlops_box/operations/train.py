@@ -91,7 +91,7 @@ def train(
 
     check_gates(project.declaration.gates, project.declaration.model.task)
     snapshot = _named_snapshot(box, project, snapshot_id) if snapshot_id else None
-    box.projects.register(project)
+    box.projects.check_unrivalled(project)
     progress = progress or SilentProgress()
 
     def waiting() -> None:
@@ -186,6 +186,8 @@ class _Training:
     def work(self, named: Snapshot | None) -> TrainOutcome:
         snapshot = self.steps.run("snapshot", self._snapshot, named, retries=2)
         table, indices = self.steps.run("split", self._split, snapshot)
+        # Not before: a server takes up a registered contract at once, and this one might fit no data.
+        self.box.projects.register(self.project)
         scratch = self._scratch(snapshot)
         trained = self.steps.run("fit", self._fit, table, indices, snapshot, scratch)
         found = self.steps.run("evaluate", self._evaluate, table, trained, snapshot)

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.errors import NotFoundError, UsageError
+from mlops_box.operations import why_made, why_watched
+from mlops_box.operations.explanation import Explanation
 
-Kind = str
 _KINDS = "an alert, decision, run or snapshot id, a prediction id, or a version like name@3"
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """``lines`` for people, ``facts`` for programs: the same story."""
-
-    kind: Kind
-    subject: str
-    lines: tuple[str, ...]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "subject": self.subject, "lines": list(self.lines), "facts": self.facts}
 
 
 def explain(box: Box, subject: str) -> Explanation:
@@ -37,8 +23,6 @@ def explain(box: Box, subject: str) -> Explanation:
         NotFoundError: Nothing has this id.
         UsageError: Several things have an id that begins so.
     """
-    from mlops_box.operations import why_made, why_watched
-
     subject = subject.strip()
     if not subject:
         raise UsageError("why what?", hint=f"name {_KINDS}")

@@ -9,7 +9,7 @@ from mlops_box.clock import isoformat
 from mlops_box.errors import NotFoundError
 from mlops_box.models.values import GateResult, ModelVersion
 from mlops_box.monitoring.windows import window_start
-from mlops_box.operations.why import Explanation
+from mlops_box.operations.explanation import Explanation
 from mlops_box.runs import Run
 
 _SHORT = 12

@@ -10,7 +10,7 @@ from mlops_box.monitoring.alerts import Alert
 from mlops_box.monitoring.decisions import Decision
 from mlops_box.monitoring.values import FeatureFinding, Finding, QualityFinding, TestResult
 from mlops_box.operations.decide import run_of
-from mlops_box.operations.why import Explanation
+from mlops_box.operations.explanation import Explanation
 
 _CALM_SHOWN = 6
 

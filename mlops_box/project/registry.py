@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mlops_box.clock import Clock, isoformat, parse_time
-from mlops_box.db import Database, Row
+from mlops_box.db import Database, Row, Transaction
 from mlops_box.errors import NotFoundError, UsageError
 from mlops_box.ledger import Ledger
 from mlops_box.project.declaration import Project
@@ -40,6 +40,10 @@ class ProjectRegistry:
         self._ledger = ledger
         self._clock = clock
 
+    def check_unrivalled(self, project: LoadedProject) -> None:
+        """Raises :class:`UsageError` when :meth:`register` would, before anything is made for the project."""
+        _refuse_rival(self._db, project)
+
     def register(self, project: LoadedProject) -> None:
         """Remember the declaration; unchanged, nothing is written.
 
@@ -48,15 +52,7 @@ class ProjectRegistry:
         """
         digest = project.digest
         with self._db.write() as tx:
-            rival = tx.one(
-                "SELECT name, folder FROM projects WHERE model = ? AND name <> ?",
-                (project.model_name, project.name),
-            )
-            if rival:
-                raise UsageError(
-                    f"model {project.model_name!r} belongs to project {rival['name']!r} ({rival['folder']})",
-                    hint="give this one another name under [model]",
-                )
+            _refuse_rival(tx, project)
             known = tx.one("SELECT digest, folder FROM projects WHERE name = ?", (project.name,))
             if known and known["digest"] == digest and known["folder"] == str(project.folder):
                 return
@@ -92,3 +88,14 @@ def _registered(row: Row) -> RegisteredProject:
         digest=row["digest"],
         registered_at=parse_time(row["registered_at"]),
     )
+
+
+def _refuse_rival(db: Database | Transaction, project: LoadedProject) -> None:
+    rival = db.one(
+        "SELECT name, folder FROM projects WHERE model = ? AND name <> ?", (project.model_name, project.name)
+    )
+    if rival:
+        raise UsageError(
+            f"model {project.model_name!r} belongs to project {rival['name']!r} ({rival['folder']})",
+            hint="give this one another name under [model]",
+        )
