@@ -14,7 +14,17 @@ from typing import Any
 
 from mlops_box.box import Box
 
-CONTENT = ("snapshots", "versions", "aliases", "sealed", "windows", "alerts", "decisions", "objects")
+CONTENT = (
+    "projects",
+    "snapshots",
+    "versions",
+    "aliases",
+    "sealed",
+    "windows",
+    "alerts",
+    "decisions",
+    "objects",
+)
 EXIT_CODES = Path(__file__).parents[2] / "docs/exit-codes.md"
 
 
@@ -99,7 +109,9 @@ class World:
     @classmethod
     def copy(cls, base: World, folder: Path) -> World:
         shutil.copytree(base.folder, folder, dirs_exist_ok=True)
-        return cls(folder, folder / "home", folder / "houses")
+        world = cls(folder, folder / "home", folder / "houses")
+        world.sql(f"UPDATE projects SET folder = '{world.project}'")
+        return world
 
     def edit(self, old: str, new: str) -> None:
         """Change the declaration, which need not be valid afterwards."""

@@ -126,6 +126,13 @@ def no_truth(world: World) -> list[str]:
     return CHECK
 
 
+def rival(world: World) -> list[str]:
+    world.edit('name = "houses"', 'name = "barns"')
+    world.edit("[model]", '[model]\nname = "houses"')
+    world.damage("price", "77", every=50)
+    return CHECK
+
+
 def nothing_declared_here(world: World) -> list[str]:
     (world.project / "mlops.toml").unlink()
     return CHECK
@@ -210,6 +217,7 @@ CASES = [
     Case("path out of the folder", edit("[model]", '[model]\ntrain = "../t.py:build"'), 2, "inside the project"),
     Case("unknown metric", edit("mae = { max = 30 }", "mea = { max = 30 }", TRAIN), 2, "'mea'", "mae"),
     Case("unknown column to slice by", edit('by = "town"', 'by = "twon"', TRAIN), 2, "'twon'", "town"),
+    Case("model of another project", rival, 2, "belongs to project 'houses'", "another name"),
     # --- the training function
     Case("no train.py", no_training_file, 2, "there is no", "[model].train"),
     Case("train.py does not parse", code("def build(params:\n"), 2, "train.py, line 1"),
