@@ -86,7 +86,7 @@ def score_all(version: str, lines: list[dict[str, str]], home: list[str]) -> lis
     """The absolute errors of one fixed version on all hours, through `mlops-box score`."""
     with tempfile.TemporaryDirectory() as folder:
         rows, scored = Path(folder) / "rows.csv", Path(folder) / "scored.csv"
-        write_csv(rows, [row_of(line) for line in lines])
+        write_csv(rows, lines)  # as published: the project's query is applied to what is scored, too
         box(["score", version, "--in", str(rows), "--out", str(scored)], home)
         with scored.open(newline="", encoding="utf-8") as file:
             predictions = [float(row["prediction"]) for row in csv.DictReader(file)]
