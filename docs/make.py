@@ -47,7 +47,15 @@ def cli_page() -> str:
 
 
 def _context(found: click.Command, name: str, parent: click.Context | None) -> click.Context:
-    return click.Context(found, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    # A command's own settings, and its parent's, as when it is run: click keeps the first help option that it made.
+    return click.Context(
+        found,
+        info_name=name,
+        parent=parent,
+        terminal_width=100,
+        max_content_width=100,
+        **found.context_settings,
+    )
 
 
 def _walk(context: click.Context) -> Iterator[click.Context]:
