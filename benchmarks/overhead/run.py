@@ -82,7 +82,8 @@ def main() -> None:
         rows.append([name, f"{wall:.1f}", f"{cpu:.1f}", f"{cpu / plain_cpu:.1f}"])
     lines = [
         "# The box's overhead over a plain training script", "",
-        f"17,379 rows of hour.csv, gradient boosting; medians of {options.rounds} interleaved rounds, a fresh home each.", "",
+        f"17,379 rows of hour.csv, gradient boosting; medians of {options.rounds} interleaved rounds, a fresh home each "
+        "(so each flow also makes Prefect's database, which a home does once).", "",
         table(["way", "wall s", "CPU s", "CPU ratio"], rows), "",
         f"Machine: {machine}", "", "Command: `python -m benchmarks.overhead.run --hours hour.csv`", "",
     ]  # fmt: skip
