@@ -8,6 +8,7 @@ from datetime import timedelta
 import duckdb
 import pyarrow as pa
 
+from mlops_box.data.sql import name as quote
 from mlops_box.errors import SourceError, UsageError
 from mlops_box.features.view import FeatureView
 
@@ -102,8 +103,3 @@ def _join_one(
 
 def _interval(span: timedelta) -> str:
     return f"to_microseconds({round(span.total_seconds() * 1_000_000)})"
-
-
-def quote(name: str) -> str:
-    """An SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_box.errors import StorageError
+from mlops_box.objects import sync_folder
 
 _FORMAT = 1
 
@@ -72,7 +73,7 @@ class CheckpointFile:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise StorageError(
@@ -101,11 +102,3 @@ class CheckpointFile:
             return Checkpoint(**raw)
         except TypeError:
             return None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
