@@ -342,6 +342,8 @@ async def test_a_box_that_cannot_be_read_any_more_is_said_and_the_rows_stay(
         app.main.view.fetch = fetch
         await driver.press("r")
         assert "cannot read" in driver.shown()
+        await driver.tick()
+        assert "cannot read" in driver.shown()
         assert any("box.db is damaged" in note.message for note in app._notifications)
         assert app.main.view.table.row_count == 11
 

@@ -352,6 +352,7 @@ class BoxApp(App[None]):
         try:
             fetched = await self.reader.ask("counts", None if force else self._counts_seen, _counts_and_names)
         except BoxError as error:
+            self._counts_seen = None
             self.report_read(error)
             return
         if fetched is not None:

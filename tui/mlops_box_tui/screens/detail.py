@@ -161,6 +161,8 @@ class DetailScreen(Screen[None], Generic[T]):
             self.query_one("#heading", Static).update(self.app.look.text(f" {error.message}", "bad"))
             return
         except BoxError as error:
+            # What could not be read is read again, even when nothing changed meanwhile.
+            self._seen = None
             self.app.report_read(error)
             return
         self.app.report_read(None)

@@ -138,6 +138,8 @@ class ListView(Vertical, Generic[T], can_focus=True):
             self.redraw()
             return
         except BoxError as error:
+            # What could not be read is read again, even when nothing changed meanwhile.
+            self._seen = None
             self.app.report_read(error)
             return
         self._take(fetched)

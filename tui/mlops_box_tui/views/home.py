@@ -95,6 +95,8 @@ class HomeView(Vertical):
         try:
             fetched = await self.app.reader.ask("pulse", None if force else self._seen, read_pulse)
         except BoxError as error:
+            # What could not be read is read again, even when nothing changed meanwhile.
+            self._seen = None
             self.app.report_read(error)
             return
         self.app.report_read(None)
