@@ -13,7 +13,8 @@ import bentoml
 from _bentoml_sdk import Service
 
 from mlops_box.home import home_from
-from mlops_box_services.front import App, Front
+from mlops_box_services.exchange import App
+from mlops_box_services.front import Front
 from mlops_box_services.runtime import Runtime
 
 

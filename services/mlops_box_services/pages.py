@@ -1,0 +1,55 @@
+"""What the server says of itself over HTTP: health, metrics, models, its description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlops_box_services import describe
+from mlops_box_services.exchange import Answer, Exchange, json_answer
+from mlops_box_services.routes import Route
+from mlops_box_services.rows_api import slot_of
+
+METRICS_TYPE = b"text/plain; version=0.0.4"
+
+
+def routes(document: Callable[[], dict[str, Any]]) -> list[Route]:
+    """The pages.
+
+    Args:
+        document: BentoML's OpenAPI document, to be completed by our routes.
+    """
+
+    async def docs(exchange: Exchange) -> Answer:
+        return json_answer(describe.openapi(document()))
+
+    return [
+        Route("GET", "/livez", _live, "open"),
+        Route("GET", "/readyz", _ready, "open"),
+        Route("GET", "/metrics", _metrics, "admin"),
+        Route("GET", "/docs.json", docs, "predict"),
+        Route("GET", "/models", _models, "predict"),
+        Route("GET", "/models/{name}", _model, "predict"),
+    ]
+
+
+async def _live(exchange: Exchange) -> Answer:
+    return json_answer({"alive": True})
+
+
+async def _ready(exchange: Exchange) -> Answer:
+    content = exchange.runtime.readiness()
+    return json_answer(content, 200 if content["ready"] else 503)
+
+
+async def _metrics(exchange: Exchange) -> Answer:
+    return Answer(200, exchange.runtime.metrics_text(), METRICS_TYPE)
+
+
+async def _models(exchange: Exchange) -> Answer:
+    return json_answer(describe.model_list(exchange.runtime.router))
+
+
+async def _model(exchange: Exchange, name: str) -> Answer:
+    router = exchange.runtime.router
+    return json_answer(describe.model(await slot_of(exchange.runtime, name), router))

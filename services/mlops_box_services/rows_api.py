@@ -1,0 +1,105 @@
+"""Rows as JSON in, predictions out, and ground truth afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from mlops_box.errors import BoxError, NotFoundError, UsageError
+from mlops_box.ids import ModelRef, parse_ref
+from mlops_box.serving.door import Door, Row, parse_object
+from mlops_box.serving.problems import ContractViolation
+from mlops_box.serving.slot import Slot
+from mlops_box.serving.truth import TruthReader
+from mlops_box_services.exchange import JSON_TYPE, Answer, Exchange, json_answer
+from mlops_box_services.routes import Route
+from mlops_box_services.runtime import Runtime
+
+
+def routes() -> list[Route]:
+    return [
+        Route("POST", "/models/{name}/predict", predict, "predict"),
+        Route("POST", "/models/{name}/feedback", feedback, "feedback"),
+        Route("POST", "/predict", predict_named, "predict"),
+    ]
+
+
+async def predict(exchange: Exchange, name: str) -> Answer:
+    """``{"rows": [...]}`` to a model named in the path."""
+    body = await exchange.body()
+    return await _predict(exchange, name, lambda door: door.parse(body))
+
+
+async def predict_named(exchange: Exchange) -> Answer:
+    """``{"model": ..., "rows": [...]}``: the API that BentoML declares."""
+    request = parse_object(await exchange.body(), allowed=("model", "rows"))
+    if not isinstance(request["model"], str):
+        raise UsageError("`model` is no text", hint='send "name" or "name@7"')
+    return await _predict(exchange, request["model"], lambda door: door.checked(request["rows"]))
+
+
+async def feedback(exchange: Exchange, name: str) -> Answer:
+    """Ground truth for earlier predictions, all or nothing."""
+    runtime = exchange.runtime
+    body = await exchange.body()
+    slot = await slot_of(runtime, name)
+    try:
+        truths = TruthReader(slot.version.signature).read_all(_truth_items(body))
+        runtime.predictor.store_truth(slot.version.model, truths)
+    except BoxError as error:
+        runtime.metrics.failed(slot.version.model, str(slot.version.number), f"feedback_{error.code}")
+        raise
+    return json_answer({"model": slot.version.model, "stored": len(truths)})
+
+
+async def slot_of(runtime: Runtime, name: str) -> Slot:
+    """The slot of ``name@7``, loaded in a thread when it is not in memory."""
+    ref = _reference(name)
+    slot = runtime.router.loaded(ref)
+    if slot is None:
+        slot = await asyncio.get_running_loop().run_in_executor(None, runtime.router.load, ref)
+    return slot
+
+
+async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], list[Row]]) -> Answer:
+    runtime = exchange.runtime
+    slot = runtime.router.champion(name)
+    variant = "champion"
+    if slot is None:
+        slot = await slot_of(runtime, name)
+        variant = "direct"
+    try:
+        rows = rows_for(slot.door)
+        reply = await runtime.predictor.predict(slot, rows, variant, exchange.started_s)
+    except BoxError as error:
+        runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code)
+        raise
+    answers = reply.answers
+    content: dict[str, Any] = {"model": slot.ref, "predictions": answers.predictions, "ids": reply.ids}
+    if answers.probabilities is not None:
+        content["probabilities"] = answers.probabilities
+        content["classes"] = slot.version.signature.classes
+    return Answer(200, orjson.dumps(content), JSON_TYPE, ((b"x-model-version", slot.number_header),))
+
+
+def _reference(name: str) -> ModelRef:
+    try:
+        return parse_ref(name)
+    except UsageError as error:
+        raise NotFoundError(error.message, hint=error.hint) from None
+
+
+def _truth_items(body: bytes) -> list[tuple[object, object]]:
+    items = parse_object(body, allowed=("truth",))["truth"]
+    if not isinstance(items, list) or not items:
+        raise UsageError("`truth` is no list of truths", hint='send {"truth": [{"id": "...", "value": ...}]}')
+    for index, item in enumerate(items):
+        if not isinstance(item, dict) or set(item) != {"id", "value"}:
+            message = "a truth has exactly the keys id and value"
+            raise ContractViolation(
+                [{"row": index, "column": None, "rule": "truth.form", "message": message}]
+            )
+    return [(item["id"], item["value"]) for item in items]
