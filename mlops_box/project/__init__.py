@@ -9,17 +9,17 @@ from mlops_box.project.declaration import (
     Gates,
     MetricGate,
     Model,
-    Monitor,
     Project,
-    Retrain,
     Schedule,
-    Serve,
     SliceGate,
     Split,
     Task,
 )
 from mlops_box.project.load import PROJECT_FILE, LoadedProject, json_schema, load_project, parse_project
+from mlops_box.project.monitor import Monitor
 from mlops_box.project.registry import ProjectRegistry, RegisteredProject
+from mlops_box.project.retrain import Retrain
+from mlops_box.project.serve import Serve
 
 __all__ = [
     "BATCH_KEYS",

@@ -3,76 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mlops_box.ids import NAME_PATTERN
-from mlops_box.units import DURATION_PATTERN, parse_duration, parse_share
+from mlops_box.project.declared import Declared, Duration, Name, Scalar, Share
+from mlops_box.project.monitor import Monitor
+from mlops_box.project.retrain import Retrain
+from mlops_box.project.serve import Serve
 
 Task = Literal["regression", "binary", "multiclass"]
 ColumnType = Literal["boolean", "bigint", "double", "varchar", "timestamp", "date"]
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-
-
-def _read_duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str):
-        # A bare number hides its unit: 400 what?
-        raise ValueError(f"{value!r} is no duration; write for example 10ms, 90s, 10m, 1h, 7d or 2w")
-    return parse_duration(value)
-
-
-def _seconds_text(value: timedelta) -> str:
-    return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta():
-        raise ValueError("it must be longer than nothing")
-    return value
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_read_duration),
-    PlainSerializer(_seconds_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["10ms", "10m", "1h", "7d"]}),
-]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-Share = Annotated[
-    float,
-    BeforeValidator(parse_share),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": 1},
-                {"type": "string", "pattern": r"^[0-9.]+%?$"},
-            ],
-            "examples": ["1%", 0.01],
-        }
-    ),
-]
-Scalar = str | int | float | bool
-
-
-class Declared(BaseModel):
-    """Unknown keys are refused: a typing error must never be read as 'not set'."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
 
 class ColumnRule(Declared):
@@ -310,64 +251,6 @@ class Gates(Declared):
         metrics = dict(given)
         metrics |= {key: item for key, item in value.items() if key not in own}
         return {**own, "metrics": metrics}
-
-
-class Rollout(Declared):
-    """How a new version takes over: shadow first, then these percentages, a step each."""
-
-    shadow: Duration | None = None
-    canary: list[Annotated[int, Field(gt=0, lt=100)]] = Field(default_factory=list)
-    step: PositiveDuration = timedelta(minutes=10)
-
-
-class Serve(Declared):
-    """How the model is served."""
-
-    rollout: Rollout = Field(default_factory=Rollout)
-    latency: PositiveDuration | None = Field(
-        None, description="Bounds the size of a batch so that a request takes about this long."
-    )
-    max_rows: int = Field(1024, ge=1, le=100_000, description="Rows one request may carry.")
-    log: Literal["required", "best-effort"] = Field(
-        "required",
-        description="required: no answer without its log record; best-effort: answer even if the disk is full.",
-    )
-
-
-class Monitor(Declared):
-    """How live traffic is watched."""
-
-    window: PositiveDuration = timedelta(hours=1)
-    ground_truth_delay: Duration = timedelta(days=1)
-    min_rows: int = Field(200, ge=10, description="A window with fewer rows says 'cannot tell'.")
-    effect: float = Field(
-        0.1, gt=0, lt=1, description="Smallest KS distance (or Cramér's V) that counts as drift."
-    )
-    fdr: float = Field(
-        0.01,
-        gt=0,
-        lt=1,
-        description="Allowed share of false findings among the features (Benjamini-Hochberg).",
-    )
-    quality: float = Field(
-        0.2, gt=0, description="Relative loss of the realised metric, against the held-out rows, that alarms."
-    )
-
-
-class Retrain(Declared):
-    """What happens when an alert asks for a new model."""
-
-    mode: Literal["off", "suggest", "auto"] = "suggest"
-    on: list[str] = Field(default_factory=lambda: ["drift", "quality"])
-    cooldown: Duration = timedelta(hours=12)
-
-    @field_validator("on")
-    @classmethod
-    def _triggers(cls, value: list[str]) -> list[str]:
-        for trigger in value:
-            if trigger not in ("drift", "quality") and not re.fullmatch(r"rows:[1-9]\d*", trigger):
-                raise ValueError(f"{trigger!r} is no trigger; write drift, quality or rows:5000")
-        return value
 
 
 class Schedule(Declared):

@@ -1,0 +1,69 @@
+"""What every section of ``mlops.toml`` is made of."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from mlops_box.ids import NAME_PATTERN
+from mlops_box.units import DURATION_PATTERN, parse_duration, parse_share
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+def _read_duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        # A bare number hides its unit: 400 what?
+        raise ValueError(f"{value!r} is no duration; write for example 10ms, 90s, 10m, 1h, 7d or 2w")
+    return parse_duration(value)
+
+
+def _seconds_text(value: timedelta) -> str:
+    return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta():
+        raise ValueError("it must be longer than nothing")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_read_duration),
+    PlainSerializer(_seconds_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["10ms", "10m", "1h", "7d"]}),
+]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": r"^[0-9.]+%?$"},
+            ],
+            "examples": ["1%", 0.01],
+        }
+    ),
+]
+Scalar = str | int | float | bool
+
+
+class Declared(BaseModel):
+    """Unknown keys are refused: a typing error must never be read as 'not set'."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
