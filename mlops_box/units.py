@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 
 DURATION_PATTERN = r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)\s*$"
@@ -23,6 +24,31 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
     except OverflowError:
         raise ValueError(f"{text!r} is longer than any calendar") from None
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many in so much time."""
+
+    count: int
+    per: timedelta
+
+
+_RATE = re.compile(r"^\s*([1-9]\d*)\s*/\s*(hour|day|week|month|year)\s*$")
+# A month is 30 days and a year 365: a rate is a budget, not a calendar.
+_PER = {"hour": 1 / 24, "day": 1, "week": 7, "month": 30, "year": 365}
+
+
+def parse_rate(text: str) -> Rate:
+    """Read ``2/week`` or ``1/month``.
+
+    Raises:
+        ValueError: Another form.
+    """
+    match = _RATE.match(text)
+    if not match:
+        raise ValueError(f"{text!r} is no rate; write for example 2/week, 1/month")
+    return Rate(int(match[1]), timedelta(days=_PER[match[2]]))
 
 
 def parse_share(value: object) -> float:

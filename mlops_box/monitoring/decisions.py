@@ -14,6 +14,7 @@ from mlops_box.errors import NotFoundError, UsageError
 from mlops_box.ids import new_id
 from mlops_box.ledger import Ledger
 from mlops_box.monitoring.policy import DecisionDraft, History
+from mlops_box.project.retrain import Mode
 
 DecisionState = Literal["withheld", "suggested", "pending", "issued", "done", "failed"]
 
@@ -33,7 +34,7 @@ class Decision:
     model: str
     alert_id: str | None
     trigger: str
-    mode: Literal["off", "suggest", "auto"]
+    mode: Mode
     act: str
     state: DecisionState
     reason: str
@@ -118,10 +119,10 @@ class DecisionStore:
             (model,),
         )
         issued = [json.loads(row["facts"]).get("issued_at") for row in rows]
-        times = sorted(text for text in issued if text)
+        times = sorted((parse_time(text) for text in issued if text), reverse=True)
         first = {row["state"]: row["id"] for row in reversed(rows)}
         return History(
-            last_issued_at=parse_time(times[-1]) if times else None,
+            issued_at=tuple(times),
             under_way=first.get("issued") or first.get("pending"),
             suggested=first.get("suggested"),
         )

@@ -9,12 +9,11 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.clock import isoformat, parse_time
 from mlops_box.errors import BoxError, UnavailableError
-from mlops_box.monitoring.alerts import AlertKind
 from mlops_box.monitoring.decisions import Decision, DecisionState
-from mlops_box.monitoring.policy import Trigger, decide, rows_wanted
+from mlops_box.monitoring.policy import decide
 from mlops_box.operations.launch import Launcher
 from mlops_box.operations.monitor_windows import Watched
-from mlops_box.project import LoadedProject
+from mlops_box.operations.triggers import triggers
 from mlops_box.runs import Run
 
 MAX_ATTEMPTS = 3  # starts of one decision; each earlier one died before it ended
@@ -41,14 +40,11 @@ class DispatchOutcome:
 
 
 def decide_for(box: Box, watched: Watched) -> list[Decision]:
-    """Judge every trigger that stands for a model; returns the decisions made or revised now.
-
-    An alert about an earlier version triggers nothing: what it asked for has happened.
-    """
+    """Judge every trigger that stands for a model; returns the decisions made or revised now."""
     if watched.declaration is None:
         return []
     made = []
-    for trigger in _triggers(box, watched):
+    for trigger in triggers(box, watched):
         before = box.decisions.by_key(trigger.idempotency_key)
         history = box.decisions.history(watched.model)
         draft = decide(watched.declaration.retrain, trigger, history, box.clock.now())
@@ -110,59 +106,6 @@ def run_of(box: Box, decision: Decision) -> Run | None:
         {"key": key, "length": len(key) + 1, "run": decision.run_id},
     )
     return box.runs.get(row["id"]) if row else None
-
-
-def _triggers(box: Box, watched: Watched) -> list[Trigger]:
-    found = []
-    kinds: tuple[AlertKind, ...] = ("quality", "drift")
-    for kind in kinds:
-        alert = box.alerts.unresolved(watched.model, kind)
-        if alert is None or alert.number != watched.champion.number:
-            continue
-        found.append(
-            Trigger(
-                "quality" if kind == "quality" else "drift",
-                watched.model,
-                watched.project,
-                f"{alert.number}:{alert.finding['window']['starts_at']}",
-                alert.title,
-                alert_id=alert.id,
-            )
-        )
-    rows = _rows_trigger(box, watched)
-    return [*found, rows] if rows else found
-
-
-def _rows_trigger(box: Box, watched: Watched) -> Trigger | None:
-    """New rows at the source since the champion's snapshot; asks the gate only where the policy counts rows."""
-    assert watched.declaration is not None
-    if rows_wanted(watched.declaration.retrain) is None:
-        return None
-    note = _look_at_source(box, watched)
-    latest = box.snapshots.latest(watched.project)
-    if latest is None or latest.id == watched.champion.snapshot_id:
-        return None
-    new = latest.rows - box.snapshots.get(watched.champion.snapshot_id).rows
-    if new <= 0:
-        return None
-    return Trigger(
-        "rows", watched.model, watched.project, f"{watched.champion.number}:{latest.id[:16]}",
-        f"{new} new rows since {watched.champion.ref} was trained{note}", rows=new,
-    )  # fmt: skip
-
-
-def _look_at_source(box: Box, watched: Watched) -> str:
-    """Mint a snapshot of what is there now; a source that cannot be read is told, not raised."""
-    from mlops_box.operations.check import take_snapshot
-
-    registered = box.projects.for_model(watched.model)
-    if registered is None:
-        return ""
-    try:
-        take_snapshot(box, LoadedProject(registered.folder, registered.declaration))
-    except BoxError as error:
-        return f" (counted up to the newest snapshot; the source now: {error.message})"
-    return ""
 
 
 def _start(box: Box, launcher: Launcher, decision: Decision) -> None:

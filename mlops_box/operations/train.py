@@ -12,9 +12,11 @@ from mlops_box.canonical import digest_of, sha256_hex
 from mlops_box.errors import BusyError, GateError, TrainingError, UsageError
 from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import GateResult, ModelVersion, VersionDraft
+from mlops_box.monitoring.decisions import Decision
 from mlops_box.operations.locks import held
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
 from mlops_box.operations.train_files import Found, stored_comparison, version_files
+from mlops_box.operations.training_window import TrainingWindow, choose_rows
 from mlops_box.progress import Progress, SilentProgress
 from mlops_box.project import LoadedProject
 from mlops_box.runs import Run
@@ -114,7 +116,8 @@ def train(
             steps=steps,
             progress=progress,
         ) as (run, recorded):
-            return _Training(box, project, run, recorded).work(snapshot)
+            decision = box.decisions.by_key(idempotency_key) if idempotency_key else None
+            return _Training(box, project, run, recorded, decision).work(snapshot)
 
 
 def _named_snapshot(box: Box, project: LoadedProject, snapshot_id: str) -> Snapshot:
@@ -182,15 +185,17 @@ class _Training:
     project: LoadedProject
     run: Run
     steps: RecordedSteps
+    decision: Decision | None
 
     def work(self, named: Snapshot | None) -> TrainOutcome:
         snapshot = self.steps.run("snapshot", self._snapshot, named, retries=2)
-        table, indices = self.steps.run("split", self._split, snapshot)
+        window, indices = self.steps.run("split", self._split, snapshot)
+        table = window.table
         # Not before: a server takes up a registered contract at once, and this one might fit no data.
         self.box.projects.register(self.project)
         scratch = self._scratch(snapshot)
         trained = self.steps.run("fit", self._fit, table, indices, snapshot, scratch)
-        found = self.steps.run("evaluate", self._evaluate, table, trained, snapshot)
+        found = self.steps.run("evaluate", self._evaluate, window, trained, snapshot)
         found, files = self.steps.run("explain", self._explain, found)
         version = self.steps.run("register", self._register, found, files, retries=2)
         promoted = self.steps.run("promote", self._promote, version, found.evaluation.comparison, retries=2)
@@ -202,14 +207,16 @@ class _Training:
 
         return named if named is not None else take_snapshot(self.box, self.project)
 
-    def _split(self, snapshot: Snapshot) -> tuple[pa.Table, SplitIndices]:
+    def _split(self, snapshot: Snapshot) -> tuple[TrainingWindow, SplitIndices]:
         from mlops_box.data.splits import split
         from mlops_box.evaluation.gates import check_slice_columns
 
         declared = self.project.declaration
         check_slice_columns(declared.gates, [column.name for column in snapshot.schema])
-        table = self.box.snapshots.table(snapshot)
-        return table, split(table, declared.model.split, time=declared.data.time, seed=declared.model.seed)
+        window = choose_rows(self.box.snapshots.table(snapshot), declared, self.decision)
+        return window, split(
+            window.table, declared.model.split, time=declared.data.time, seed=declared.model.seed
+        )
 
     def _fit(self, table: pa.Table, indices: SplitIndices, snapshot: Snapshot, scratch: Path) -> Trained:
         from mlops_box.training.trainer import train_model
@@ -232,14 +239,14 @@ class _Training:
             )
         return trained
 
-    def _evaluate(self, table: pa.Table, trained: Trained, snapshot: Snapshot) -> Found:
+    def _evaluate(self, window: TrainingWindow, trained: Trained, snapshot: Snapshot) -> Found:
         import pyarrow as pa
 
         from mlops_box.evaluation import evaluate, gates
         from mlops_box.models.runtime import OnnxModel
         from mlops_box.training.parity import ROWS_OVER_ALLOWED
 
-        declared = self.project.declaration
+        declared, table = self.project.declaration, window.table
         model = OnnxModel(trained.packed_onnx, trained.signature, threads=2)
         answers = evaluate.answer(model, table.take(pa.array(trained.test)))
         by = evaluate.slice_columns(declared.gates, trained.signature)
@@ -265,6 +272,7 @@ class _Training:
         return Found(
             project=self.project,
             snapshot=snapshot,
+            window=window.to_dict(declared.retrain.window),
             train=table.take(pa.array(trained.train)),
             trained=trained,
             answers=answers,
@@ -339,6 +347,8 @@ class _Training:
         notes = found.trained.notes
         if version.state == "accepted" and not promoted:
             notes = (*notes, "it was not promoted: the champion changed while it was being judged")
+        if found.window["note"]:
+            notes = (*notes, found.window["note"])
         notes = (*notes, *self._caveats(version, found.evaluation.comparison))
         outcome = TrainOutcome(
             self.run.id, version, promoted, version.gates, found.evaluation.comparison, notes
@@ -368,7 +378,13 @@ class _Training:
         model = self.project.declaration.model
         code = {path.name: sha256_hex(path.read_bytes()) for path in sorted(self.project.folder.glob("*.py"))}
         fingerprint = digest_of(
-            {"model": model.model_dump(mode="json"), "snapshot": snapshot.id, "code": code}
+            {
+                "model": model.model_dump(mode="json"),
+                "snapshot": snapshot.id,
+                "code": code,
+                "window": self.project.declaration.retrain.window,
+                "since": self.decision.facts.get("since") if self.decision else None,
+            }
         )
         folder = self.box.home.scratch / fingerprint[:32]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -39,10 +39,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """All that a training found out, before it is registered. ``train``: the rows learnt from."""
+    """All that a training found out, before it is registered.
+
+    Attributes:
+        window: Which rows of the snapshot were chosen, see :class:`TrainingWindow`.
+        train: The rows learnt from.
+    """
 
     project: LoadedProject
     snapshot: Snapshot
+    window: dict[str, Any]
     train: pa.Table
     trained: Trained
     answers: Answers
@@ -66,6 +72,7 @@ class Found:
             "split": declared.model.split.model_dump(mode="json"),
             "project_digest": self.project.digest,
             "description": declared.project.description,
+            "window": self.window,
             "rows_train": self.evaluation.rows_train,
             "rows_test": self.evaluation.rows_test,
             "time_min": isoformat(self.snapshot.time_min) if self.snapshot.time_min else None,

@@ -50,6 +50,8 @@ def explain_decision(box: Box, decision_id: str) -> Explanation:
         "policy",
         f"  mode {facts.get('mode')}, on {', '.join(facts.get('on', [])) or 'nothing'}, "
         f"cooldown {facts.get('cooldown_s', 0):g}s, last retraining {facts.get('last_issued_at') or 'never'}",
+        f"  budget {facts.get('budget') or 'none'}, quiet hours {facts.get('quiet') or 'none'}, "
+        f"learns from {facts.get('window_text', 'all rows')}",
         "what would have changed it",
         f"  {facts.get('otherwise', '-')}",
         "what followed",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mlops_box.project.declared import Declared, Duration, Name, Scalar, Share
+from mlops_box.project.declared import Declared, Duration, Name, Scalar, Share, check_cron
 from mlops_box.project.monitor import Monitor
 from mlops_box.project.retrain import Retrain
 from mlops_box.project.serve import Serve
@@ -263,16 +263,7 @@ class Schedule(Declared):
     @field_validator("train", "monitor", "housekeeping")
     @classmethod
     def _cron(cls, value: str | None) -> str | None:
-        if value is not None:
-            from datetime import UTC, datetime
-
-            from cronsim import CronSim, CronSimError
-
-            try:
-                CronSim(value, datetime(2026, 1, 1, tzinfo=UTC))
-            except CronSimError as error:
-                raise ValueError(f"{value!r} is no cron expression: {error}") from None
-        return value
+        return check_cron(value) if value is not None else None
 
 
 class About(Declared):
@@ -293,6 +284,14 @@ class Project(Declared):
     monitor: Monitor = Field(default_factory=Monitor)
     retrain: Retrain = Field(default_factory=Retrain)
     schedule: Schedule = Field(default_factory=Schedule)
+
+    @model_validator(mode="after")
+    def _window_has_times(self) -> Project:
+        if self.retrain.window != "expanding" and self.data.time is None:
+            raise ValueError(
+                f'[retrain] window = "{self.retrain.window}" needs the event time: add time = "..." under [data]'
+            )
+        return self
 
     @property
     def name(self) -> str:

@@ -67,3 +67,20 @@ class Declared(BaseModel):
     """Unknown keys are refused: a typing error must never be read as 'not set'."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+def check_cron(text: str) -> str:
+    """Return a cron expression of five fields if it is one.
+
+    Raises:
+        ValueError: It is none.
+    """
+    from datetime import UTC, datetime
+
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"{text!r} is no cron expression: {error}") from None
+    return text

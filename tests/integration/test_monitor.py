@@ -231,6 +231,53 @@ def test_new_rows_at_the_source_trigger_where_declared(tmp_path: Path) -> None:
     case.box.close()
 
 
+def test_an_old_champion_is_replaced_where_age_is_declared(tmp_path: Path) -> None:
+    case = Case(tmp_path, retrain='mode = "auto"\non = ["age:30d"]')
+    case.train()
+    case.pass_time(days=29)
+    assert look(case).decisions == ()
+    case.pass_time(days=1)
+    (decision,) = look(case).decisions
+    assert (decision.trigger, decision.state) == ("age", "done")
+    assert case.box.models.get(MODEL).number == 2
+    case.box.close()
+
+
+def test_the_calendar_retrains_once_a_date_and_not_for_dates_before_the_champion(tmp_path: Path) -> None:
+    case = Case(tmp_path, retrain='mode = "auto"\non = ["schedule:0 3 * * 1"]\ncooldown = "0s"')
+    case.train()  # a Thursday
+    case.pass_time(days=3)
+    assert look(case).decisions == ()
+    case.pass_time(days=1, hours=3)
+    (decision,) = look(case).decisions
+    assert (decision.trigger, decision.state) == ("schedule", "done")
+    assert "2026-01-05T03:00:00.000Z" in decision.reason
+    case.pass_time(days=6)
+    assert look(case).decisions == ()
+    case.box.close()
+
+
+def test_quiet_hours_put_off_what_acts_in_the_morning(tmp_path: Path) -> None:
+    case = Case(tmp_path, retrain='mode = "auto"\nquiet = "22:00-06:00"\ncooldown = "0s"')
+    case.train()
+    case.ask(rows(300, seed=3, shift=1.5))
+    withheld = look(case).decisions
+    assert {item.state for item in withheld} == {"withheld"}
+    assert all("quiet hours" in item.reason for item in withheld)
+    case.pass_time(hours=6)
+    assert {item.state for item in look(case).decisions} == {"done"}
+    case.box.close()
+
+
+def test_a_decision_knows_since_when_the_drift_lasts(case: Case) -> None:
+    for shift in (0.0, 1.5, 1.5):
+        case.ask(rows(300, seed=3, shift=shift))
+        case.pass_time(hours=1)
+    case.declare('mode = "suggest"')
+    (decision,) = look(case).decisions
+    assert decision.facts["since"] == "2026-01-01T01:00:00.000Z"
+
+
 def test_old_versions_are_measured_against_their_own_reference_and_alert_nobody(case: Case) -> None:
     case.write(rows(800, seed=1, shift=3.0))
     case.train()

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from mlops_box.box import Box
+from mlops_box.clock import isoformat
 from mlops_box.errors import NotFoundError, UsageError
 from mlops_box.monitoring.policy import DecisionDraft, History, Trigger, decide
 from mlops_box.project import Retrain
@@ -16,13 +18,20 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def trigger(
-    name: Any = "drift", *, evidence: str = "1:2026-03-01T11:00:00.000Z", rows: int | None = None
+    name: Any = "drift", *, evidence: str = "1:2026-03-01T11:00:00.000Z", amount: float | None = None
 ) -> Trigger:
-    return Trigger(name, "bikes", "bike-rentals", evidence, "bikes@1: drift in temp", rows=rows)
+    return Trigger(name, "bikes", "bike-rentals", evidence, "bikes@1: drift in temp", amount=amount)
+
+
+DAY_S = 86400.0
+
+
+def issued(*days_ago: float) -> History:
+    return History(issued_at=tuple(NOW - timedelta(days=days) for days in days_ago))
 
 
 def ago(**by: float) -> History:
-    return History(last_issued_at=NOW - timedelta(**by))
+    return History(issued_at=(NOW - timedelta(**by),))
 
 
 @pytest.mark.parametrize(
@@ -34,15 +43,30 @@ def ago(**by: float) -> History:
         ({"mode": "off"}, trigger(), History(), "withheld", "mode is off"),
         ({"mode": "auto", "on": ["quality"]}, trigger(), History(), "withheld", "drift is not in"),
         ({"mode": "auto", "on": []}, trigger("quality"), History(), "withheld", "quality is not in"),
-        ({"mode": "auto", "on": ["rows:50"]}, trigger("rows", rows=49), History(), "withheld", "49 new rows"),
-        ({"mode": "auto", "on": ["rows:50"]}, trigger("rows", rows=50), History(), "pending", "drift in temp"),
-        ({"mode": "auto"}, trigger("rows", rows=50), History(), "withheld", "rows is not in"),
+        ({"mode": "auto", "on": ["rows:50"]}, trigger("rows", amount=49), History(), "withheld", "49 new rows"),
+        ({"mode": "auto", "on": ["rows:50"]}, trigger("rows", amount=50), History(), "pending", "drift in temp"),
+        ({"mode": "auto"}, trigger("rows", amount=50), History(), "withheld", "rows is not in"),
         ({"mode": "auto", "cooldown": "12h"}, trigger(), ago(hours=11), "withheld", "cooldown is 12h00m"),
         ({"mode": "auto", "cooldown": "12h"}, trigger(), ago(hours=12), "pending", "drift in temp"),
         ({"mode": "suggest", "cooldown": "12h"}, trigger(), ago(hours=1), "withheld", "cooldown"),
         ({"mode": "auto"}, trigger(), History(under_way="d1"), "withheld", "under way (decision d1)"),
         ({"mode": "suggest"}, trigger(), History(suggested="d2"), "withheld", "suggestion d2 waits"),
         ({"mode": "auto"}, trigger(), History(suggested="d2"), "pending", "drift in temp"),
+        ({"mode": "off", "modes": {"drift": "auto"}}, trigger(), History(), "pending", "drift in temp"),
+        ({"mode": "auto", "modes": {"drift": "off"}}, trigger(), History(), "withheld", "off for drift"),
+        ({"mode": "auto", "modes": {"quality": "off"}}, trigger(), History(), "pending", "drift in temp"),
+        ({"mode": "auto", "on": ["age:30d"]}, trigger("age", amount=29 * DAY_S), History(), "withheld", "29d00h old"),
+        ({"mode": "auto", "on": ["age:30d"]}, trigger("age", amount=30 * DAY_S), History(), "pending", "temp"),
+        ({"mode": "auto", "on": ["drift"]}, trigger("age", amount=30 * DAY_S), History(), "withheld", "age is not in"),
+        ({"mode": "auto", "on": ["schedule:0 3 * * 1"]}, trigger("schedule"), History(), "pending", "temp"),
+        ({"mode": "auto"}, trigger("schedule"), History(), "withheld", "schedule is not in"),
+        ({"mode": "auto", "budget": "2/week"}, trigger(), issued(1, 6), "withheld", "budget of 2/week is spent"),
+        ({"mode": "suggest", "budget": "2/week"}, trigger(), issued(1, 6), "withheld", "budget of 2/week is spent"),
+        ({"mode": "auto", "budget": "2/week"}, trigger(), issued(1, 8), "pending", "temp"),
+        ({"mode": "auto", "quiet": "11:00-13:00"}, trigger(), History(), "withheld", "quiet hours are 11:00-13:00"),
+        ({"mode": "auto", "quiet": "22:00-12:01"}, trigger(), History(), "withheld", "quiet hours"),
+        ({"mode": "auto", "quiet": "22:00-12:00"}, trigger(), History(), "pending", "temp"),
+        ({"mode": "suggest", "quiet": "11:00-13:00"}, trigger(), History(), "suggested", "temp"),
     ],
 )  # fmt: skip
 def test_the_policy(
@@ -59,6 +83,39 @@ def test_a_cooldown_says_until_when() -> None:
     draft = decide(Retrain.model_validate({"mode": "auto", "cooldown": "12h"}), trigger(), ago(hours=11), NOW)
     assert draft.facts["cooldown_until"] == "2026-03-01T13:00:00.000Z"
     assert "2026-03-01T13:00:00.000Z" in draft.facts["otherwise"]
+
+
+def test_a_spent_budget_says_when_it_is_free_again() -> None:
+    policy = Retrain.model_validate({"mode": "auto", "budget": "2/week"})
+    draft = decide(policy, trigger(), issued(1, 3, 6), NOW)
+    free = NOW - timedelta(days=3) + timedelta(days=7)
+    assert draft.facts["budget_until"] == isoformat(free)
+    assert decide(policy, trigger(), issued(1, 3, 6), free).state == "pending"
+    assert decide(policy, trigger(), issued(1, 3, 6), free - timedelta(seconds=1)).state == "withheld"
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [("23:30", "2026-03-02T06:00"), ("05:59", "2026-03-01T06:00"), ("06:00", None), ("21:59", None)],
+)
+def test_quiet_hours_may_pass_midnight(now: str, until: str | None) -> None:
+    policy = Retrain.model_validate({"quiet": "22:00-06:00"})
+    moment = datetime.fromisoformat(f"2026-03-01T{now}:00+00:00")
+    expected = datetime.fromisoformat(f"{until}:00+00:00") if until else None
+    assert policy.quiet_until(moment) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("on", ["age:soon"]), ("on", ["age:0d"]), ("on", ["rows:0"]), ("on", ["schedule:often"]), ("on", ["drift:1"]),
+        ("budget", "many"), ("budget", "0/week"), ("quiet", "22-6"), ("quiet", "06:00-06:00"), ("window", "sliding:0d"),
+        ("window", "sliding:x"), ("window", "newest"), ("modes", {"weather": "auto"}), ("modes", {"drift": "maybe"}),
+    ],
+)  # fmt: skip
+def test_a_policy_that_makes_no_sense_is_refused(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError):
+        Retrain.model_validate({key: value})
 
 
 def drafted(state: Any, *, evidence: str = "1:a", reason: str = "seen") -> DecisionDraft:
@@ -100,5 +157,5 @@ def test_history_knows_what_was_issued_what_runs_and_what_waits(box: Box) -> Non
     running = box.decisions.record(drafted("pending", evidence="1:b"))
     box.decisions.mark(running.id, "issued", run_id="r", issued_at="2026-03-01T00:00:00.000Z")
     history = box.decisions.history("bikes")
-    assert history == History(datetime(2026, 3, 1, tzinfo=UTC), running.id, suggestion.id)
+    assert history == History((datetime(2026, 3, 1, tzinfo=UTC),), running.id, suggestion.id)
     assert box.decisions.history("others") == History()
