@@ -89,8 +89,12 @@ quality = 0.1
 
 [retrain]
 mode = "auto"
-on = ["drift", "rows:5000"]
+modes = { quality = "suggest" }
+on = ["drift", "rows:5000", "age:30d"]
 cooldown = "12h"
+budget = "2/week"
+quiet = "22:00-06:00"
+window = "sliding:90d"
 
 [schedule]
 train = "0 3 * * *"
@@ -209,6 +213,8 @@ BROKEN: list[tuple[str, str, list[str], str]] = [
     ('window = "1h"', 'window = "0s"', ["its line", "longer than nothing"], "schema"),
     ('"rows:5000"', '"rows:many"', ["its line", "no trigger"], "schema"),
     ('mode = "auto"', 'mode = "always"', ["its line", "retrain.mode"], "schema"),
+    ('"2/week"', '"often"', ["its line", "retrain.budget"], "schema"),
+    ('"sliding:90d"', '"newest"', ["its line", "retrain.window"], "schema"),
     ('"0 3 * * *"', '"every night"', ["its line", "no cron expression"], "schema"),
     ('log = "best-effort"', "log = true", ["its line", "serve.log"], "schema"),
     ("effect = 0.2", "effect = inf", ["its line", "monitor.effect"], "schema"),
