@@ -1,8 +1,8 @@
 """The request guard: what is not clearly meant for this server is refused before anything is read.
 
 A server on the loopback interface can be reached by every web page the user opens. Against DNS rebinding: exactly one
-Host header, from an allow-list. Against cross-site requests: no foreign Origin, and JSON only, which a page cannot send
-without a preflight that nobody answers.
+Host header, from an allow-list. Against cross-site requests: no foreign Origin, and only content types (JSON, Arrow,
+octets) which a page cannot send without a preflight that nobody answers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from mlops_box.serving.problems import HttpProblem
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 LOOPBACK = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+# What is not JSON: raw tensors and Arrow's stream format. A form or a page's plain text is none of them.
+BINARY_TYPES = frozenset({b"application/octet-stream", b"application/vnd.apache.arrow.stream"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -33,7 +35,7 @@ class Guard:
         """Pass, and return the request's X-Request-ID, or raise. Header names are lower case, as ASGI gives them.
 
         Raises:
-            HttpProblem: 421 foreign Host, 403 foreign Origin, 415 no JSON, 413 body too large, 400 malformed.
+            HttpProblem: 421 foreign Host, 403 foreign Origin, 415 an unknown content type, 413 body too large, 400 malformed.
         """
         host: bytes | None = None
         origin: bytes | None = None
@@ -72,12 +74,12 @@ class Guard:
             raise HttpProblem(
                 403, "origin", f"requests from the web page {_shown(origin)!r} are not accepted"
             )
-        if has_body and not _is_json(content_type):
+        if has_body and content_type not in BINARY_TYPES and not is_json(content_type):
             raise HttpProblem(
                 415,
                 "content_type",
                 f"the body's content type is {_shown(content_type or b'')!r}",
-                hint="send JSON with Content-Type: application/json",
+                hint="send JSON with Content-Type: application/json, or raw tensors or an Arrow stream by their own types",
             )
         return request_id
 
@@ -103,7 +105,8 @@ class Guard:
         return scheme in (b"http", b"https") and bool(separator) and _without_port(host) in self._hosts
 
 
-def _is_json(content_type: bytes | None) -> bool:
+def is_json(content_type: bytes | None) -> bool:
+    """Whether a body of that type is JSON, in any spelling of the type."""
     if content_type is None:
         return False
     if content_type == b"application/json":

@@ -1,4 +1,4 @@
-"""The request guard: foreign hosts, foreign pages and anything but JSON are refused before they are read."""
+"""The request guard: foreign hosts, foreign pages and unknown content types are refused before they are read."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ def test_what_is_not_clearly_for_us_is_refused(
     ],
 )
 def test_json_is_recognised_in_its_spellings(content_type: bytes) -> None:
+    assert Guard().check("POST", [HOST, LENGTH, (b"content-type", content_type)]) is None
+
+
+@pytest.mark.parametrize(
+    "content_type", [b"application/octet-stream", b"application/vnd.apache.arrow.stream"]
+)
+def test_tensors_and_arrow_streams_may_come_in(content_type: bytes) -> None:
     assert Guard().check("POST", [HOST, LENGTH, (b"content-type", content_type)]) is None
 
 
