@@ -41,6 +41,10 @@ class Alert:
     updated_at: datetime
     resolved_at: datetime | None
     note: str
+    snoozed_until: datetime | None = None
+
+    def is_snoozed(self, now: datetime) -> bool:
+        return self.snoozed_until is not None and now < self.snoozed_until
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -49,6 +53,7 @@ class Alert:
             "count": self.count, "opened_at": isoformat(self.opened_at),
             "updated_at": isoformat(self.updated_at),
             "resolved_at": isoformat(self.resolved_at) if self.resolved_at else None,
+            "snoozed_until": isoformat(self.snoozed_until) if self.snoozed_until else None,
             "note": self.note, "finding": self.finding,
         }  # fmt: skip
 
@@ -100,7 +105,7 @@ class AlertStore:
             else:
                 row = {
                     "id": new_id(self._clock), "dedupe": dedupe, "state": "open", "count": 1,
-                    "opened_at": now, "resolved_at": None, "note": "", **changes,
+                    "opened_at": now, "resolved_at": None, "note": "", "snoozed_until": None, **changes,
                 }  # fmt: skip
                 tx.insert("alerts", row)
             change: Literal["opened", "updated"] = "updated" if known else "opened"
@@ -135,17 +140,54 @@ class AlertStore:
                 "an acknowledgement needs a note: what is known, what is done",
                 hint="--note 'sensor 3 is replaced'",
             )
+        return self._change(alert_id, "acknowledged", {"state": "acknowledged", "note": note}, {"note": note})
+
+    def unacknowledge(self, alert_id: str) -> Alert:
+        """Take an acknowledgement (and a snooze) back; the note stays in the ledger.
+
+        Raises:
+            NotFoundError: No such alert.
+            UsageError: It is resolved already.
+        """
+        changes: Row = {"state": "open", "note": "", "snoozed_until": None}
+        return self._change(alert_id, "unacknowledged", changes, {})
+
+    def snooze(self, alert_id: str, until: datetime, note: str) -> Alert:
+        """Acknowledge, and be quiet until then: it goes on counting, but notifies nobody. Then it is open again.
+
+        Raises:
+            NotFoundError: No such alert.
+            UsageError: It is resolved already, the note is empty, or the time has passed.
+        """
+        if not note.strip():
+            raise UsageError(
+                "a snooze needs a note: why it can wait", hint="--note 'the vendor comes on Monday'"
+            )
+        if until <= self._clock.now():
+            raise UsageError(f"{isoformat(until)} has passed", hint="--for 2d")
+        changes: Row = {"state": "acknowledged", "note": note, "snoozed_until": isoformat(until)}
+        return self._change(alert_id, "snoozed", changes, {"note": note, "until": isoformat(until)})
+
+    def wake(self) -> list[Alert]:
+        """Open the alerts again whose snooze has ended; returns them."""
+        now = isoformat(self._clock.now())
+        rows = self._db.read(
+            "SELECT id FROM alerts WHERE snoozed_until <= ? AND state = 'acknowledged' ORDER BY id", (now,)
+        )
+        changes: Row = {"state": "open", "snoozed_until": None}
+        return [self._change(row["id"], "woken", changes, {}) for row in rows]
+
+    def _change(self, alert_id: str, act: str, changes: Row, facts: dict[str, Any]) -> Alert:
+        """Change an unresolved alert; what is so already changes nothing."""
         with self._db.write() as tx:
             row = self._row(tx, alert_id)
             if row["state"] == "resolved":
                 raise UsageError(f"alert {row['id']} is resolved already", hint="mlops-box alerts list")
-            now = isoformat(self._clock.now())
-            row |= {"state": "acknowledged", "note": note, "updated_at": now}
-            tx.execute(
-                "UPDATE alerts SET state = 'acknowledged', note = ?, updated_at = ? WHERE id = ?",
-                (note, now, row["id"]),
-            )
-            self._ledger.append(tx, "alert.acknowledged", f"alert:{row['id']}", {"note": note})
+            if all(row[key] == value for key, value in changes.items()):
+                return _alert(row)
+            row |= {**changes, "updated_at": isoformat(self._clock.now())}
+            tx.insert("alerts", row, replace=True)
+            self._ledger.append(tx, f"alert.{act}", f"alert:{row['id']}", facts)
         return _alert(row)
 
     def get(self, alert_id: str) -> Alert:
@@ -192,4 +234,5 @@ def _alert(row: Row) -> Alert:
         severity=row["severity"], state=row["state"], title=row["title"], finding=json.loads(row["finding"]),
         count=row["count"], opened_at=parse_time(row["opened_at"]), updated_at=parse_time(row["updated_at"]),
         resolved_at=parse_time(row["resolved_at"]) if row["resolved_at"] else None, note=row["note"],
+        snoozed_until=parse_time(row["snoozed_until"]) if row["snoozed_until"] else None,
     )  # fmt: skip

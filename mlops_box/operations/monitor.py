@@ -23,6 +23,7 @@ from mlops_box.operations.monitor_windows import (
     judge_quality,
     measure,
 )
+from mlops_box.operations.notify import notify
 from mlops_box.operations.steps import Steps, recorded_run
 from mlops_box.progress import Progress
 from mlops_box.runs import Run
@@ -118,6 +119,7 @@ def monitor(
         alerts = recorded.run("alert", _alert, box, watched, retries=2)
         decided = recorded.run("decide", _decide, box, watched, retries=2)
         acted = recorded.run("act", _act, box, launcher)
+        recorded.run("notify", notify, box)
         outcome = MonitorOutcome(
             run.id,
             tuple(item.model for item in watched),
@@ -173,7 +175,8 @@ def _store(
 
 
 def _alert(box: Box, watched: Sequence[Watched]) -> tuple[AlertChange, ...]:
-    changes = [change for item in watched for change in update_alerts(box, item)]
+    changes = [AlertChange("opened", alert) for alert in box.alerts.wake()]
+    changes += [change for item in watched for change in update_alerts(box, item)]
     return tuple(changes + watch_runs(box))
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlops_box.project.declared import Declared, Duration, Name, Scalar, Share, check_cron
 from mlops_box.project.monitor import Monitor
+from mlops_box.project.notify import Notify
 from mlops_box.project.retrain import Retrain
 from mlops_box.project.serve import Serve
 
@@ -284,6 +285,7 @@ class Project(Declared):
     monitor: Monitor = Field(default_factory=Monitor)
     retrain: Retrain = Field(default_factory=Retrain)
     schedule: Schedule = Field(default_factory=Schedule)
+    notify: Notify = Field(default_factory=Notify)
 
     @model_validator(mode="after")
     def _window_has_times(self) -> Project:

@@ -96,6 +96,13 @@ budget = "2/week"
 quiet = "22:00-06:00"
 window = "sliding:90d"
 
+[notify]
+targets = ["env:OPS_URL", "json://localhost:8080"]
+least = "error"
+digest = "5m"
+limit = "10/day"
+remind = "12h"
+
 [schedule]
 train = "0 3 * * *"
 monitor = "*/10 * * * *"
