@@ -19,6 +19,7 @@ from mlops_box.runs import RunStore
 
 if TYPE_CHECKING:
     from mlops_box.data.store import SnapshotStore
+    from mlops_box.models.approvals import ApprovalStore
     from mlops_box.models.store import ModelStore
     from mlops_box.monitoring.alerts import AlertStore
     from mlops_box.monitoring.decisions import DecisionStore
@@ -92,6 +93,12 @@ class Box:
         from mlops_box.models.store import ModelStore
 
         return ModelStore(self.db, self.objects, self.ledger, self.clock)
+
+    @cached_property
+    def approvals(self) -> ApprovalStore:
+        from mlops_box.models.approvals import ApprovalStore
+
+        return ApprovalStore(self.db, self.ledger, self.clock)
 
     @cached_property
     def predictions(self) -> PredictionStore:

@@ -146,6 +146,31 @@ def promote_command(ref: str, reason: str, home: Path | None, as_json: bool) -> 
     )
 
 
+@command.command("approve", short_help="Say yes to a version that waits for it.")
+@click.argument("ref")
+@click.option("--reason", required=True, help="What was looked at; it stands in the ledger.")
+@click.option("--break-glass", is_flag=True, help="Approve a version of one's own, in an emergency.")
+@home_option
+@json_option
+def approve_command(ref: str, reason: str, break_glass: bool, home: Path | None, as_json: bool) -> None:
+    """Say yes to a version whose project declares [gates] approval = "required"; it then goes on to serve.
+
+    The approval is bound to the version's digest and to the report of its gates, and expires. Who trained it by hand
+    cannot approve it.
+    """
+    from mlops_box.operations.approve import approve
+
+    with open_box(home) as box:
+        outcome = approve(box, ref, reason=reason, break_glass=break_glass)
+    approval = outcome.approval
+    followed = outcome.note or "it is the champion now"
+    emit(
+        outcome.to_dict(),
+        as_json=as_json,
+        text=f"{approval.ref} is approved by {approval.approved_by} ({approval.kind}): {followed}",
+    )
+
+
 @command.command("diff", short_help="What differs between two versions.")
 @click.argument("a")
 @click.argument("b")

@@ -9,6 +9,7 @@ from mlops_box.box import Box
 from mlops_box.errors import IntegrityError, UsageError
 from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, ModelVersion
+from mlops_box.operations.approve import require_approval
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def promote(box: Box, ref: str, *, reason: str) -> PromoteOutcome:
     """Make an accepted version the champion, after it proved on its golden rows that it still runs.
 
     Raises:
-        GateError: It was rejected by its gates.
+        GateError: It was rejected by its gates, or its project asks for an approval and none stands.
         IntegrityError: Its files are damaged, or it no longer answers its golden rows.
         NotFoundError: There is no such version.
         UsageError: No reason was given.
@@ -34,6 +35,7 @@ def promote(box: Box, ref: str, *, reason: str) -> PromoteOutcome:
     reason = _checked(reason)
     version = box.models.get(ref)
     if version.state == "accepted":
+        require_approval(box, version)
         _prove(box, version)
     before = _champion(box, version.model)
     return PromoteOutcome(box.models.set_champion(version, reason=reason), before)

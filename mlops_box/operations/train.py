@@ -13,6 +13,7 @@ from mlops_box.errors import BusyError, GateError, TrainingError, UsageError
 from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import GateResult, ModelVersion, VersionDraft
 from mlops_box.monitoring.decisions import Decision
+from mlops_box.operations.approve import lacks_approval
 from mlops_box.operations.locks import held
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
 from mlops_box.operations.train_files import Found, stored_comparison, version_files
@@ -332,7 +333,7 @@ class _Training:
 
     def _promote(self, version: ModelVersion, comparison: Comparison | None) -> bool:
         """Only over the champion it was compared with: another may have come in the meantime."""
-        if version.state == "rejected":
+        if version.state == "rejected" or lacks_approval(self.box, version):
             return False
         with self.box.db.write() as tx:
             self.box.runs.assert_running(tx, self.run.id)
@@ -346,7 +347,7 @@ class _Training:
     def _finish(self, version: ModelVersion, *, promoted: bool, found: Found) -> TrainOutcome:
         notes = found.trained.notes
         if version.state == "accepted" and not promoted:
-            notes = (*notes, "it was not promoted: the champion changed while it was being judged")
+            notes = (*notes, self._why_not_promoted(version))
         if found.window["note"]:
             notes = (*notes, found.window["note"])
         notes = (*notes, *self._caveats(version, found.evaluation.comparison))
@@ -359,6 +360,11 @@ class _Training:
             raise error
         self.box.runs.end(self.run.id, "completed", result=outcome.to_dict())
         return outcome
+
+    def _why_not_promoted(self, version: ModelVersion) -> str:
+        if lacks_approval(self.box, version):
+            return f'it waits for an approval: mlops-box models approve {version.ref} --reason "..."'
+        return "it was not promoted: the champion changed while it was being judged"
 
     def _caveats(self, version: ModelVersion, comparison: Comparison | None) -> tuple[str, ...]:
         """What makes the comparison with the champion less than fair."""

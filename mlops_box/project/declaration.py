@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mlops_box.project.declared import Declared, Duration, Name, Scalar, Share, check_cron
+from mlops_box.project.declared import Declared, Duration, Name, PositiveDuration, Scalar, Share, check_cron
 from mlops_box.project.monitor import Monitor
 from mlops_box.project.notify import Notify
 from mlops_box.project.retrain import Retrain
@@ -231,6 +232,9 @@ class SliceGate(Declared):
     min_rows: int = Field(30, ge=1, description="Smaller slices are shown, not judged.")
 
 
+_OWN_GATE_KEYS = ("metrics", "champion", "slice", "approval", "approval_expires")
+
+
 class Gates(Declared):
     """What a version must pass to become champion. Metric gates stand directly under ``[gates]``."""
 
@@ -239,13 +243,17 @@ class Gates(Declared):
     slice: Annotated[
         list[SliceGate], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)
     ] = Field(default_factory=list, description="One slice gate or a list of them.")
+    approval: Literal["none", "required"] = Field(
+        "none", description="required: a person other than the author approves before it serves."
+    )
+    approval_expires: PositiveDuration = Field(timedelta(days=7), description="How long an approval counts.")
 
     @model_validator(mode="before")
     @classmethod
     def _gather_metrics(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        own = {key: item for key, item in value.items() if key in ("metrics", "champion", "slice")}
+        own = {key: item for key, item in value.items() if key in _OWN_GATE_KEYS}
         given = own.get("metrics", {})
         if not isinstance(given, dict):
             raise ValueError("metrics must be a table: [gates.metrics]")
@@ -280,7 +288,7 @@ class Project(Declared):
     project: About
     data: Data
     model: Model
-    gates: Gates = Field(default_factory=lambda: Gates(metrics={}, champion=None, slice=[]))
+    gates: Gates = Field(default_factory=Gates)
     serve: Serve = Field(default_factory=Serve)
     monitor: Monitor = Field(default_factory=Monitor)
     retrain: Retrain = Field(default_factory=Retrain)

@@ -66,6 +66,8 @@ numeric = { impute = "mean", scale = "none" }
 categorical = { min_count = 5, max_values = 50 }
 
 [gates]
+approval = "required"
+approval_expires = "3d"
 mae = { max = 70 }
 champion = { metric = "mae", margin = 0.5 }
 slice = { by = "workingday", metric = "mae", max_ratio = 1.5, min_rows = 10 }

@@ -1,0 +1,79 @@
+"""Approve a version, where its project asks for that before it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from mlops_box.box import Box
+from mlops_box.errors import GateError
+from mlops_box.models.approvals import Approval
+from mlops_box.models.store import CHAMPION
+from mlops_box.models.values import ModelVersion
+
+_DEFAULT_LIFETIME = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class ApproveOutcome:
+    """An approval, and what it set going.
+
+    Attributes:
+        promoted: The version is the champion now.
+        note: Why it is not.
+    """
+
+    approval: Approval
+    promoted: bool
+    note: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"approval": self.approval.to_dict(), "promoted": self.promoted, "note": self.note}
+
+
+def approve(box: Box, ref: str, *, reason: str, break_glass: bool = False) -> ApproveOutcome:
+    """Say yes to a version; what waited for that goes on: it becomes champion as its training would have made it.
+
+    Raises:
+        GateError: The version was rejected by its gates.
+        NotFoundError: There is no such version.
+        UsageError: No reason, or the author approves without breaking the glass.
+    """
+    version = box.models.get(ref)
+    registered = box.projects.for_model(version.model)
+    lifetime = registered.declaration.gates.approval_expires if registered else _DEFAULT_LIFETIME
+    approval = box.approvals.approve(version, reason=reason, lifetime=lifetime, break_glass=break_glass)
+    note = _promote(box, version, approval)
+    return ApproveOutcome(approval, note is None, note)
+
+
+def lacks_approval(box: Box, version: ModelVersion) -> bool:
+    """Whether the version's project asks for an approval and none stands."""
+    registered = box.projects.for_model(version.model)
+    if registered is None or registered.declaration.gates.approval == "none":
+        return False
+    return box.approvals.standing(version) is None
+
+
+def require_approval(box: Box, version: ModelVersion) -> None:
+    """Raises :class:`GateError` where an approval is asked for and none stands."""
+    if not lacks_approval(box, version):
+        return
+    expired = "; the one it had has expired" if box.approvals.list(version) else ""
+    raise GateError(
+        f"{version.ref} needs an approval before it serves{expired}",
+        hint=f'mlops-box models approve {version.ref} --reason "..." (by somebody other than its author)',
+    )
+
+
+def _promote(box: Box, version: ModelVersion, approval: Approval) -> str | None:
+    """Make it champion, over the one it was compared with only; returns why not."""
+    number = box.models.aliases(version.model).get(CHAMPION)
+    now = f"{version.model}@{number}" if number is not None else None
+    if now == version.ref:
+        return None
+    if now != version.lineage.get("champion"):
+        return f"it was compared with another champion; mlops-box models promote {version.ref} promotes it all the same"
+    box.models.set_champion(version, reason=f"approved by {approval.approved_by}: {approval.reason}")
+    return None
