@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "edge": ("edge", "Signed bundles that carry a model to a device."),
     "alerts": ("alerts", "Alerts: list, show, acknowledge."),
     "decisions": ("decisions", "What the policy decided; accept a suggestion."),
+    "policy": ("policy", "The retraining policy: replay it over stored history."),
     "ledger": ("ledger", "The record of every act."),
     "schema": ("schema", "Print the JSON Schema of mlops.toml."),
     "completion": ("completion", "Print the shell completion script."),

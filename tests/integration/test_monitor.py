@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from monitor_case import MODEL, Case, rows
+from monitor_case import MODEL, START, Case, rows
 
-from mlops_box.errors import NotFoundError, UnavailableError
+from mlops_box.errors import NotFoundError, UnavailableError, UsageError
 from mlops_box.operations import monitor_windows
+from mlops_box.operations.backtest import backtest
 from mlops_box.operations.decide import accept, dispatch_pending
 from mlops_box.operations.launch import DirectLauncher
 from mlops_box.operations.monitor import monitor
@@ -330,3 +331,48 @@ def test_shadow_answers_are_not_traffic() -> None:
     )
     ((key, found),) = monitor_windows._split(table, timedelta(hours=1), ["a" * 22], [])
     assert (key[0], found.num_rows) == (1, 1)
+
+
+def test_a_backtest_replays_what_was_seen_under_a_changed_policy(case: Case) -> None:
+    case.declare('mode = "suggest"\ncooldown = "30d"')
+    for hour in range(6):
+        case.ask(
+            rows(300, seed=hour, shift=0.0 if hour < 3 else 1.5, slope=2.0 if hour < 4 else 4.0), truth=True
+        )
+        case.pass_time(hours=1)
+    look(case)
+    before = case.box.ledger.head()
+    found = backtest(case.box, MODEL, changes=["retrain.cooldown=1h", "retrain.mode=auto"])
+    assert found.windows == 6
+    assert len(found.declared.firings) == 1
+    assert found.declared.withheld.keys() == {"cooldown"}
+    assert found.changed is not None
+    assert len(found.changed.firings) >= 3
+    assert found.changed.caught == 1
+    assert (found.trainings, found.training_s) == (1, 0.0), "this clock stands still while one trains"
+    strict = backtest(case.box, MODEL, changes=["monitor.effect=0.99", "monitor.quality=900"]).changed
+    assert strict is not None
+    assert strict.firings == ()
+    later = backtest(case.box, MODEL, since=START + timedelta(hours=4))
+    assert later.windows == 2
+    assert case.box.ledger.head() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("cooldown=1d", "changes nothing that is known"), ("retrain.cooldwn=1d", "changes nothing"),
+        ("retrain.cooldown", "changes nothing"), ("retrain.cooldown=soon", "retrain.cooldown"),
+        ("monitor.window=1d", "cannot be changed afterwards"), ("model.target=x", "changes nothing"),
+    ],
+)  # fmt: skip
+def test_a_change_that_is_none_is_refused(case: Case, change: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        backtest(case.box, MODEL, changes=[change])
+
+
+def test_nothing_to_replay_is_said(case: Case) -> None:
+    with pytest.raises(NotFoundError, match="no monitored window"):
+        backtest(case.box, MODEL)
+    with pytest.raises(NotFoundError, match="no project"):
+        backtest(case.box, "nothing")
