@@ -6,7 +6,6 @@ on whom, and by which rules it was let in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +14,7 @@ from mlops_box.data.values import Snapshot
 from mlops_box.evaluation.compare import Comparison
 from mlops_box.evaluation.importance import Importance
 from mlops_box.evaluation.metrics import HIGHER_IS_BETTER, better_by
+from mlops_box.evaluation.page import page_environment
 from mlops_box.evaluation.slices import Slice
 from mlops_box.models.values import GateResult, Signature
 
@@ -71,23 +71,10 @@ class MetricLine:
 
 def render_card(facts: CardFacts) -> bytes:
     """The card as UTF-8 HTML. Names and values from outside are escaped; no script, no request leaves the page."""
-    from importlib import resources
-
-    from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
-    template = resources.files("mlops_box.evaluation") / "templates" / "card.html.j2"
-    environment = Environment(
-        loader=DictLoader({"card": template.read_text(encoding="utf-8")}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
-    environment.filters["grouped"] = lambda value: f"{value:,}".replace(",", " ")
-    environment.filters["moment"] = lambda moment: moment.strftime("%Y-%m-%d %H:%M") if moment else "–"
-    html = environment.get_template("card").render(
+    environment = page_environment()
+    html = environment.get_template("card.html.j2").render(
         facts=facts,
         metric_lines=metric_lines(facts.metrics, facts.comparison),
         slice_groups=_slice_groups(facts),
@@ -133,10 +120,6 @@ def _share(value: float | None, largest: float) -> int:
     if value is None or largest <= 0:
         return 0
     return round(100 * max(value, 0.0) / largest)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
 
 
 def describe_use(description: str, signature: Signature, snapshot: Snapshot) -> str:

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from mlops_box.evaluation.figure import ACCENT, FAINT, SECOND, figure
 from mlops_box.evaluation.importance import Importance
 
-# Stand-ins that matplotlib draws with; in the page they become CSS variables.
-_INK, _FAINT, _ACCENT, _SECOND = "#010203", "#040506", "#070809", "#0a0b0c"
-_VARIABLES = {_INK: "--ink-soft", _FAINT: "--line", _ACCENT: "--accent", _SECOND: "--second"}
-_STYLE = {
-    "svg.hashsalt": "mlops-box",
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.6,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-}
 MAX_POINTS = 800
 MAX_BARS = 20
 
@@ -52,11 +26,11 @@ def calibration_plot(
         bins: Bins of equal width; a larger point holds more rows.
     """
     said, seen, rows = reliability(probability, happened, bins=bins)
-    with _figure(4.6, 3.6) as (axes, finish):
-        axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1.4, linestyle=(0, (4, 3)))
+    with figure(4.6, 3.6) as (axes, finish):
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.4, linestyle=(0, (4, 3)))
         sizes = 18 + 90 * np.sqrt(rows / rows.max())
-        axes.plot(said, seen, color=_ACCENT, linewidth=1.6)
-        axes.scatter(said, seen, s=sizes, color=_ACCENT, zorder=3)
+        axes.plot(said, seen, color=ACCENT, linewidth=1.6)
+        axes.scatter(said, seen, s=sizes, color=ACCENT, zorder=3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlabel(f"predicted: {what}")
@@ -87,9 +61,9 @@ def residual_plot(
     if len(rows) > MAX_POINTS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, size=MAX_POINTS, replace=False))
     error = truth[rows] - prediction[rows]
-    with _figure(4.6, 3.6) as (axes, finish):
-        axes.axhline(0, color=_FAINT, linewidth=1.4)
-        axes.scatter(prediction[rows], error, s=9, color=_ACCENT, alpha=0.35, linewidths=0)
+    with figure(4.6, 3.6) as (axes, finish):
+        axes.axhline(0, color=FAINT, linewidth=1.4)
+        axes.scatter(prediction[rows], error, s=9, color=ACCENT, alpha=0.35, linewidths=0)
         axes.set_xlabel(f"predicted {what}")
         axes.set_ylabel("true minus predicted")
         return finish("Residuals: error against prediction")
@@ -98,15 +72,15 @@ def residual_plot(
 def importance_plot(found: Sequence[Importance], *, metric: str) -> str:
     """Bars, the most important feature on top."""
     shown = list(found[:MAX_BARS])[::-1]
-    with _figure(4.6, 0.7 + 0.27 * max(len(shown), 2)) as (axes, finish):
+    with figure(4.6, 0.7 + 0.27 * max(len(shown), 2)) as (axes, finish):
         names = [_short(item.feature) for item in shown]
         axes.barh(
             range(len(shown)),
             [item.mean for item in shown],
             xerr=[item.spread for item in shown],
-            color=_ACCENT,
+            color=ACCENT,
             height=0.66,
-            error_kw={"ecolor": _SECOND, "elinewidth": 1.2},
+            error_kw={"ecolor": SECOND, "elinewidth": 1.2},
         )
         axes.set_yticks(range(len(shown)), names)
         axes.grid(axis="y", visible=False)
@@ -116,36 +90,3 @@ def importance_plot(found: Sequence[Importance], *, metric: str) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 24 else name[:23] + "…"
-
-
-@contextmanager
-def _figure(width_in: float, height_in: float) -> Iterator[tuple[Any, Callable[[str], str]]]:
-    """(axes, a function from title to SVG text); without pyplot, so that no global figure and no screen is needed."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width_in, height_in), layout="tight")
-        FigureCanvasSVG(figure)
-
-        def finish(title: str) -> str:
-            buffer = io.StringIO()
-            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-            return _embeddable(buffer.getvalue(), title)
-
-        yield figure.subplots(), finish
-
-
-def _embeddable(svg: str, title: str) -> str:
-    """The ``<svg>`` element alone, scalable, with theme colours and a name for screen readers."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", body, count=1)
-    body = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", body, count=1)
-    body = body.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
-    for stand_in, variable in _VARIABLES.items():
-        body = body.replace(stand_in, f"var({variable})")
-    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"]*"', "<g", body)
-    return re.sub(r"font-family: [^;\"]*", "font-family: inherit", body)
