@@ -6,6 +6,7 @@ on whom, and by which rules it was let in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
