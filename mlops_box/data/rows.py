@@ -37,6 +37,9 @@ class RowContract:
         contract: The rules.
         columns: The columns a row must bring (a model's features). Those without rules may be anything.
 
+    Attributes:
+        checks: The rules of each of these columns that has any, in order.
+
     Raises:
         ProjectError: A rule does not fit its column's type.
     """
@@ -44,11 +47,12 @@ class RowContract:
     def __init__(self, contract: Contract, columns: Iterable[str]):
         check_contract(contract)
         self.columns = tuple(columns)
-        self._checks = tuple(
-            (column, _ColumnCheck(column, contract.columns[column]))
+        self.checks: Mapping[str, ColumnCheck] = {
+            column: ColumnCheck(column, contract.columns[column])
             for column in self.columns
             if column in contract.columns
-        )
+        }
+        self._checks = tuple(self.checks.items())
 
     def check(self, row: Mapping[str, Any]) -> list[RowProblem]:
         """The rules that ``row`` breaks, in the order of the columns; empty when it may pass.
@@ -65,27 +69,34 @@ class RowContract:
         return problems
 
 
-class _ColumnCheck:
-    """One column's rules. ``low`` and ``high`` bound the floats that need no closer look (none where low > high)."""
+class ColumnCheck:
+    """One column's rules.
+
+    Attributes:
+        min: The bound in the column's type, as ``max``; ``None`` without one.
+        allowed: The values of ``in``.
+        low: With ``high``, the floats that need no closer look (none where low > high).
+    """
 
     def __init__(self, column: str, rule: ColumnRule):
         self._column = column
-        self._rule = rule
+        self.rule = rule
         self._read = _READERS[rule.type]
-        self._min = bound_value(column, rule, rule.min) if rule.min is not None else None
-        self._max = bound_value(column, rule, rule.max) if rule.max is not None else None
-        self._in = frozenset(allowed_value(column, rule, item) for item in rule.in_) if rule.in_ else None
+        self.min = bound_value(column, rule, rule.min) if rule.min is not None else None
+        self.max = bound_value(column, rule, rule.max) if rule.max is not None else None
+        self.allowed = frozenset(allowed_value(column, rule, item) for item in rule.in_) if rule.in_ else None
         # RE2's classes know ASCII only.
         self._regex = re.compile(rule.regex, re.ASCII) if rule.regex is not None else None
         self.low, self.high = 1.0, 0.0
-        if rule.type == "double" and self._in is None:
+        if rule.type == "double" and self.allowed is None:
             # Infinities lie outside: the largest finite double is the widest bound.
-            low, high = self._min, self._max
+            low, high = self.min, self.max
             self.low = low if isinstance(low, float) else -1.7976931348623157e308
             self.high = high if isinstance(high, float) else 1.7976931348623157e308
 
     def __call__(self, value: object) -> list[RowProblem]:
-        rule = self._rule
+        """The rules that one value breaks."""
+        rule = self.rule
         read = self._read(value)
         if read is _BAD:
             return [self._problem("type", f"{_shown(value)} is no {rule.type}")]
@@ -93,13 +104,13 @@ class _ColumnCheck:
             return [] if rule.null else [self._problem("null", "it is missing")]
         problems = []
         if isinstance(read, float) and math.isinf(read):
-            problems.append(self._problem("finite", f"{_shown(value)} is not finite"))
+            problems.append(finite_problem(self._column, value))
         compared: Any = float(read) if rule.type == "bigint" else read  # type: ignore[arg-type]
-        if self._min is not None and compared < self._min:
-            problems.append(self._problem("min", f"{_shown(value)} is below {_shown(self._min)}"))
-        if self._max is not None and compared > self._max:
-            problems.append(self._problem("max", f"{_shown(value)} is above {_shown(self._max)}"))
-        if self._in is not None and read not in self._in:
+        if self.min is not None and compared < self.min:
+            problems.append(self._problem("min", f"{_shown(value)} is below {_shown(self.min)}"))
+        if self.max is not None and compared > self.max:
+            problems.append(self._problem("max", f"{_shown(value)} is above {_shown(self.max)}"))
+        if self.allowed is not None and read not in self.allowed:
             allowed = ", ".join(_shown(item) for item in (rule.in_ or [])[:8])
             problems.append(self._problem("in", f"{_shown(value)} is none of {allowed}"))
         if self._regex is not None and not self._regex.fullmatch(str(read)):
@@ -108,6 +119,11 @@ class _ColumnCheck:
 
     def _problem(self, rule: str, message: str) -> RowProblem:
         return RowProblem(f"{self._column}.{rule}", self._column, f"{self._column}: {message}")
+
+
+def finite_problem(column: str, value: object) -> RowProblem:
+    """What is infinite is no number a model can learn from or answer to."""
+    return RowProblem(f"{column}.finite", column, f"{column}: {_shown(value)} is not finite")
 
 
 def _shown(value: object) -> str:
