@@ -103,7 +103,7 @@ class MatrixContract:
             if check is None:
                 found.append((row, finite_problem(self._features[index], column[0].item())))
             else:
-                found.extend((row, problem) for problem in check(_plain(_as_typed(check, column)[0])))
+                found.extend((row, problem) for problem in check(plain_value(_as_typed(check, column)[0])))
         return found
 
 
@@ -137,13 +137,13 @@ def plainly_good(check: ColumnCheck, values: Array) -> Mask:
 def _judged(check: ColumnCheck, values: Array) -> list[Found]:
     if values.dtype.kind in "biuf":
         suspects = np.flatnonzero(~plainly_good(check, values))
-        return [(int(row), problem) for row in suspects for problem in check(_plain(values[row]))]
+        return [(int(row), problem) for row in suspects for problem in check(plain_value(values[row]))]
     if values.dtype.kind == "M":
         values = values.astype("datetime64[us]")
     good: set[tuple[type, Any]] = set()
     found: list[Found] = []
     for row, item in enumerate(values.tolist()):
-        value = _plain(item)
+        value = plain_value(item)
         try:
             if (type(value), value) in good:
                 continue
@@ -177,7 +177,7 @@ def _as_typed(check: ColumnCheck, column: Array) -> Array:
     return typed
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A Python value; NaN and NaT are ``None``."""
     if isinstance(value, np.generic):
         value = value.item()

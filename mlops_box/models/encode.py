@@ -130,7 +130,7 @@ class RowEncoder:
             values = [values_of(row) for row in rows]
             if all(plain(map(type, row)) for row in values):
                 # numpy reads None as NaN and goes through float64, as encode_table does.
-                return _to_float32(np.array(values, dtype=np.float64))
+                return to_float32(np.array(values, dtype=np.float64))
         except (KeyError, OverflowError):
             pass  # a missing key or an integer beyond float64: value by value, to name it
         return self._encode_numeric_slowly(rows)
@@ -142,8 +142,8 @@ class RowEncoder:
                 try:
                     matrix[index, column] = numeric_value(row.get(name))
                 except (TypeError, ValueError, OverflowError):
-                    raise _wrong_value(index, name, row.get(name), "a number") from None
-        return _to_float32(matrix)
+                    raise wrong_value(index, name, row.get(name), "a number") from None
+        return to_float32(matrix)
 
     def _encode_text(self, rows: Sequence[Row]) -> Text:
         matrix = np.empty((len(rows), len(self._text)), dtype=object)
@@ -159,7 +159,7 @@ class RowEncoder:
                 try:
                     matrix[index, column] = category_text(value)
                 except TypeError:
-                    raise _wrong_value(
+                    raise wrong_value(
                         index, self._text[column], value, "text, a number or a boolean"
                     ) from None
         return matrix
@@ -209,7 +209,7 @@ def _numeric_column(table: pa.Table, name: str) -> Float32:
             f"column {name!r} is {kind}, the model wants numbers", hint="cast it in [data].query"
         )
     values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return _to_float32(np.asarray(values, dtype=np.float64))
+    return to_float32(np.asarray(values, dtype=np.float64))
 
 
 def _text_column(table: pa.Table, name: str) -> Text:
@@ -247,13 +247,14 @@ def _getter(names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:
     return itemgetter(*names) if names else lambda *_: ()
 
 
-def _to_float32(matrix: npt.NDArray[np.float64]) -> Float32:
+def to_float32(matrix: npt.NDArray[np.float64]) -> Float32:
     """Beyond float32 is infinite, without a warning: the contract's range is where such values are refused."""
     with np.errstate(over="ignore"):
         return matrix.astype(np.float32)
 
 
-def _wrong_value(index: int, name: str, value: Any, wanted: str) -> UsageError:
+def wrong_value(index: int, name: str, value: Any, wanted: str) -> UsageError:
+    """What to say of a value that is none for its feature."""
     shown = repr(value)
     shown = shown if len(shown) <= 40 else shown[:37] + "..."
     return UsageError(

@@ -1,4 +1,4 @@
-"""The online door: the same contract that guarded training, one row at a time."""
+"""The online door: the same contract that guarded training, for rows and for columns."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
+from mlops_box.data.arrays import ArrayContract, MatrixContract, plain_value
 from mlops_box.data.rows import RowContract, RowProblem
 from mlops_box.data.times import parse_date_text, parse_time_text
 from mlops_box.errors import UsageError
 from mlops_box.models.values import Signature
-from mlops_box.project import Project
+from mlops_box.project import Contract, Project
+from mlops_box.serving.columns import Columns
 from mlops_box.serving.problems import MAX_PROBLEMS, ContractViolation
 
 Row = dict[str, Any]
@@ -33,6 +37,7 @@ class Door:
         features = [feature.name for feature in signature.features]
         self._features = features
         self._known = frozenset(features) | {signature.target}
+        self._all_numeric = not signature.categorical
         self._contract: RowContract | None = None
         self._time_contract: RowContract | None = None
         self.time_column: str | None = None
@@ -46,6 +51,9 @@ class Door:
                 self._known |= {self.time_column}
                 if self.time_column in project.data.contract.columns:
                     self._time_contract = RowContract(project.data.contract, [self.time_column])
+        rules = self._contract or RowContract(Contract(), features)
+        self._array_contract = ArrayContract(rules)
+        self._matrix_contract = MatrixContract(rules, features)
 
     def parse(self, body: bytes) -> list[Row]:
         """The rows of ``{"rows": [{...}]}``, checked.
@@ -70,15 +78,7 @@ class Door:
             ContractViolation: A row breaks the contract or has a key that is no column.
             UsageError: No rows, or too many.
         """
-        if not rows:
-            raise UsageError(
-                "there is no row to predict", hint='send {"rows": [{...}]} with at least one row'
-            )
-        if len(rows) > self.max_rows:
-            raise UsageError(
-                f"{len(rows)} rows are more than the {self.max_rows} one request may carry",
-                hint="send fewer at a time, score a file (mlops-box score), or raise max_rows under [serve]",
-            )
+        self._check_count(len(rows))
         problems: list[dict[str, Any]] = []
         total = 0
         for index, row in enumerate(rows):
@@ -90,6 +90,72 @@ class Door:
                 )
         if total:
             raise ContractViolation(problems, total=total)
+
+    def check_columns(self, columns: Columns) -> None:
+        """The same for rows that come as columns: the same rules, rule ids and messages; NaN and NaT are null.
+
+        Raises:
+            ContractViolation: A value breaks the contract or is infinite, or a column is none of the data's.
+            UsageError: No rows, too many, columns of other lengths, or no matrix of this model's features.
+        """
+        self._check_count(columns.rows)
+        if columns.matrix is not None:
+            self._check_matrix(columns, columns.matrix)
+            return
+        for name, values in columns.values.items():
+            if values.shape != (columns.rows,):
+                raise UsageError(
+                    f"column {name[:60]!r} has the shape {list(values.shape)}, expected [{columns.rows}]",
+                    hint="send one value a row in every column",
+                )
+        unknown = [self._unknown(name) for name in columns.values if name not in self._known]
+        found = [(0, problem) for problem in unknown] + self._column_time_problems(columns)
+        found += [
+            (row, _told(problem))
+            for row, problem in self._array_contract.check(self._features_of(columns), columns.rows)
+        ]
+        _refuse(sorted(found, key=lambda item: item[0]))
+
+    def _check_matrix(self, columns: Columns, matrix: npt.NDArray[np.float32]) -> None:
+        if not self._all_numeric or columns.values:
+            raise UsageError(
+                "a matrix cannot carry this request: not all of the model's features are numbers",
+                hint="send named columns, or rows as JSON",
+            )
+        if matrix.shape != (columns.rows, len(self._features)) or matrix.dtype != np.float32:
+            raise UsageError(
+                f"a matrix of {matrix.dtype} {list(matrix.shape)} is none of float32 {[columns.rows, len(self._features)]}",
+                hint=f"one row holds {', '.join(self._features[:30])}",
+            )
+        _refuse([(row, _told(problem)) for row, problem in self._matrix_contract.check(matrix)])
+
+    def _features_of(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
+        return {name: columns.values[name] for name in self._features if name in columns.values}
+
+    def _column_time_problems(self, columns: Columns) -> list[tuple[int, dict[str, Any]]]:
+        times = columns.values.get(self.time_column) if self.time_column is not None else None
+        if times is None or self.time_column is None:
+            return []
+        if times.dtype.kind == "M":
+            if self._time_contract is None:
+                return []
+            times = times.astype("datetime64[us]").astype(object)
+        return [
+            (row, problem)
+            for row, value in enumerate(times.tolist())
+            for problem in self._time_problems({self.time_column: plain_value(value)})
+        ]
+
+    def _check_count(self, rows: int) -> None:
+        if rows < 1:
+            raise UsageError(
+                "there is no row to predict", hint='send {"rows": [{...}]} with at least one row'
+            )
+        if rows > self.max_rows:
+            raise UsageError(
+                f"{rows} rows are more than the {self.max_rows} one request may carry",
+                hint="send fewer at a time, score a file (mlops-box score), or raise max_rows under [serve]",
+            )
 
     def _problems(self, row: Any) -> list[dict[str, Any]]:
         if type(row) is not dict:
@@ -121,6 +187,12 @@ class Door:
             return []
         message = f"{column}: {str(value)[:60]!r} is no ISO 8601 time"
         return [{"column": column, "rule": f"{column}.type", "message": message}]
+
+
+def _refuse(found: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    if found:
+        problems = [{"row": row, **problem} for row, problem in found[:MAX_PROBLEMS]]
+        raise ContractViolation(problems, total=len(found))
 
 
 def _told(problem: RowProblem) -> dict[str, Any]:

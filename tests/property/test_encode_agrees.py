@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_box.models.encode import encode_rows, encode_table
+from mlops_box.models.encode_columns import ColumnEncoder
 from mlops_box.models.values import Feature, Signature
 
 BIGINT = st.integers(-(2**63), 2**63 - 1)
@@ -33,11 +34,22 @@ def tables(draw):
 
 @given(tables())
 @settings(max_examples=200, deadline=None)
-def test_a_row_means_the_same_in_a_table_and_as_json(case):
+def test_a_row_means_the_same_in_a_table_as_json_and_in_columns(case):
     table, signature = case
     of_table = encode_table(table, signature)
     of_rows = encode_rows(table.to_pylist(), signature)
-    for one, other in ((of_table.numeric, of_rows.numeric), (of_table.text, of_rows.text)):
+    _assert_equal(of_table, of_rows)
+    columns = {name: table[name].to_numpy() for name in table.column_names if not table[name].null_count}
+    objects = {
+        name: np.array([*table[name].to_pylist(), None], dtype=object)[:-1] for name in table.column_names
+    }
+    encode = ColumnEncoder(signature)
+    _assert_equal(of_rows, encode(objects, table.num_rows))
+    _assert_equal(of_rows, encode(objects | columns, table.num_rows))
+
+
+def _assert_equal(tensors, others):
+    for one, other in ((tensors.numeric, others.numeric), (tensors.text, others.text)):
         if one is None:
             assert other is None
             continue
