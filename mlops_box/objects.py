@@ -15,6 +15,7 @@ from pathlib import Path
 from mlops_box.clock import Clock, isoformat
 from mlops_box.db import Database, Transaction
 from mlops_box.errors import IntegrityError, NotFoundError, StorageError
+from mlops_box.files import sync_folder
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _CHUNK_BYTES = 1 << 20
@@ -196,15 +197,6 @@ def _storing(what: str, *, doing: str = "store") -> Iterator[None]:
             f"cannot {doing} {what}: {error.strerror or error}",
             hint="free some space" if full else "see that the home may be written to and the disk is healthy",
         ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hash_file(path: Path) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mlops_box.box import Box
     from mlops_box.project import LoadedProject
 
@@ -87,3 +89,24 @@ def _cell(value: object) -> str:
 def printable(text: str) -> str:
     """``text`` on one line: names and texts come from outside, control characters must not reach the terminal."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def read_time(option: str, text: str | None) -> datetime | None:
+    """A day or an ISO time that was typed; UTC where no zone is named.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    from datetime import UTC, datetime
+
+    from mlops_box.data.times import parse_date_text, parse_time_text
+    from mlops_box.errors import UsageError
+
+    if text is None:
+        return None
+    if (moment := parse_time_text(text)) is not None:
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    day = parse_date_text(text)
+    if day is None:
+        raise UsageError(f"{option} {text!r} is no time", hint="write 2026-01-31 or 2026-01-31T12:00:00Z")
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "Runs and their steps."),
     "models": ("models", "Model versions, aliases, gates and cards."),
     "rollback": ("rollback", "Put the previous champion back."),
+    "report": ("report", "Write a model's life over time as one HTML page."),
     "edge": ("edge", "Signed bundles that carry a model to a device."),
     "alerts": ("alerts", "Alerts: list, show, acknowledge."),
     "decisions": ("decisions", "What the policy decided; accept a suggestion."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,25 +74,14 @@ def show(ref: str, home: Path | None, as_json: bool) -> None:
 @json_option
 def card(ref: str, out: Path | None, home: Path | None, as_json: bool) -> None:
     """Write the model card: one HTML file with metrics, plots, slices, data, lineage and gates."""
-    from mlops_box.errors import StorageError
+    from mlops_box.files import write_whole
     from mlops_box.models.values import CARD_FILE
 
     with open_box(home, read_only=True) as box:
         version = box.models.get(ref)
         data = box.models.file(version, CARD_FILE)
     target = (out or Path(f"{version.model}-{version.number}-card.html")).absolute()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{target} cannot be written: {error.strerror or error}",
-            hint="name a file that you may write: --out",
-        ) from error
+    write_whole(target, data)
     emit(
         {"version": version.ref, "file": str(target), "size_bytes": len(data)},
         as_json=as_json,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mlops_box.cli.common import emit, home_option, json_option, open_box, printable, table
+from mlops_box.cli.common import emit, home_option, json_option, open_box, printable, read_time, table
 
 if TYPE_CHECKING:
     from mlops_box.monitoring.replay import Firing, Replay
@@ -54,23 +54,9 @@ def backtest_command(
 
     with open_box(home, read_only=True) as box:
         found = backtest(
-            box, model, since=_time("--from", since), until=_time("--to", until), changes=changes
+            box, model, since=read_time("--from", since), until=read_time("--to", until), changes=changes
         )
     emit(found.to_dict(), as_json=as_json, text=lambda: _text(found))
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    from mlops_box.data.times import parse_date_text, parse_time_text
-    from mlops_box.errors import UsageError
-
-    if text is None:
-        return None
-    if (moment := parse_time_text(text)) is not None:
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    day = parse_date_text(text)
-    if day is None:
-        raise UsageError(f"{option} {text!r} is no time", hint="write 2026-01-31 or 2026-01-31T12:00:00Z")
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _text(found: Backtest) -> str:

@@ -22,8 +22,8 @@ from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.db import Database
 from mlops_box.errors import IntegrityError, StorageError, UsageError
+from mlops_box.files import sync_folder
 from mlops_box.home import Home
-from mlops_box.objects import sync_folder
 from mlops_box.operations.verify import BACKUP_FILE, verify
 from mlops_box.progress import Progress, SilentProgress
 

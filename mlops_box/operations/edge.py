@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.edge.bundle import Manifest, manifest_for, open_bundle, pack
 from mlops_box.edge.signing import key_id, public_key, signing_key
-from mlops_box.errors import GateError, IntegrityError, StorageError, UsageError
+from mlops_box.errors import GateError, IntegrityError, UsageError
+from mlops_box.files import write_whole
 from mlops_box.models.values import (
     CARD_FILE,
     ENVIRONMENT_FILE,
@@ -22,7 +21,6 @@ from mlops_box.models.values import (
     PARITY_FILE,
     REFERENCE_FILE,
 )
-from mlops_box.objects import sync_folder
 
 CARRIED = (
     MODEL_FILE,
@@ -74,7 +72,7 @@ def export_bundle(box: Box, ref: str, *, target: Path) -> BundleReport:
     )  # fmt: skip
     private = signing_key(box.home.keys)
     data = pack(manifest, files, private)
-    _write_whole(target, data)
+    write_whole(target, data)
     box.ledger.record("edge.export", f"version:{version.ref}", {"files": len(files), "size_bytes": len(data)})
     return BundleReport(target, manifest, len(data), key_id(public_key(private)))
 
@@ -115,20 +113,3 @@ def read_key(text: str) -> bytes:
             f"{text!r} is no public key", hint="64 hex digits, as `mlops-box edge key` prints them"
         )
     return key
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    temporary = target.parent / f".{target.name}.tmp-{secrets.token_hex(4)}"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {target}: {error.strerror or error}",
-            hint="see that the folder exists and has room",
-        ) from error

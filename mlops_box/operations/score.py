@@ -15,14 +15,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
 from mlops_box.canonical import digest_of
 from mlops_box.errors import BoxError, BusyError, RefusedError, SourceError, StorageError, UsageError
+from mlops_box.files import replace_whole, write_whole
 from mlops_box.models.values import PACKED_FILE, ModelVersion
-from mlops_box.objects import sync_folder
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
 from mlops_box.progress import Progress
 
@@ -217,7 +218,7 @@ def _sift(
         "rows_in": result.rows_in, "rows_good": result.rows_good, "rows_quarantined": result.rows_quarantined,
         "rows_rejected": result.rows_rejected, "rules": {hit.rule: hit.rows for hit in result.row_rules},
     }  # fmt: skip
-    _write_whole(done, json.dumps(facts).encode())
+    write_whole(done, json.dumps(facts).encode())
     return facts
 
 
@@ -244,7 +245,7 @@ def _predict_chunks(
                 output = model.predict(encode_table(table, version.signature))
                 sink = pa.BufferOutputStream()
                 pq.write_table(_with_answers(table, output, version), sink)
-                _write_whole(path, sink.getvalue())
+                write_whole(path, sink.getvalue())
             recorded.progress.advance(0, note=f"{number + 1}/{chunks} chunks")
     return resumed
 
@@ -286,33 +287,12 @@ def _publish(work: Path, target: Path, sifted: dict[str, Any]) -> dict[str, Path
     for name, rows in (("quarantine", sifted["rows_quarantined"]), ("rejects", sifted["rows_rejected"])):
         place = target.with_name(f"{target.stem}.{name}.parquet")
         if rows:
-            _replace(place, lambda path, name=name: shutil.copyfile(work / f"{name}.parquet", path))
+            replace_whole(place, partial(shutil.copyfile, work / f"{name}.parquet"))
             aside[name] = place
         else:
             place.unlink(missing_ok=True)
-    _replace(target, write)
+    replace_whole(target, write)
     return aside
-
-
-def _write_whole(path: Path, data: Any) -> None:
-    _replace(path, lambda temporary: temporary.write_bytes(data))
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write beside, sync, rename."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror or error}", hint="free some space"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _counted(rules: dict[str, int]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mlops_box.objects import sync_folder
+from mlops_box.files import write_whole
 
 ADDRESS_FILE = "server.json"
 
@@ -27,14 +26,7 @@ class ServerAddress:
 
     def write(self, folder: Path) -> None:
         """Publish under ``folder`` (``home.run``), whole or not at all."""
-        temporary = folder / f".tmp-{ADDRESS_FILE}-{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(self), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, folder / ADDRESS_FILE)
-        sync_folder(folder)
+        write_whole(folder / ADDRESS_FILE, json.dumps(asdict(self)).encode(), private=True)
 
     def remove(self, folder: Path) -> None:
         """Withdraw it, unless another server has published its own meanwhile."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_box.errors import StorageError
-from mlops_box.objects import sync_folder
+from mlops_box.files import write_whole
 
 _FORMAT = 1
 
@@ -65,20 +63,8 @@ class CheckpointFile:
 
         buffer = io.BytesIO()
         torch.save({"format": _FORMAT, "key": self._key, **vars(checkpoint)}, buffer)
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-            sync_folder(self._path.parent)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise StorageError(
-                f"the checkpoint {self._path} cannot be written: {error.strerror or error}"
-            ) from error
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path, buffer.getbuffer())
 
     def load(self, device: str) -> Checkpoint | None:
         """The checkpoint of this very training; ``None`` when there is none that can be read."""
