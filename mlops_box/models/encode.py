@@ -55,6 +55,15 @@ class Tensors:
         )
 
 
+def concatenate(parts: Sequence[Tensors]) -> Tensors:
+    """The rows of all ``parts`` below each other; they are of one signature."""
+    if len(parts) == 1:
+        return parts[0]
+    numeric = [part.numeric for part in parts if part.numeric is not None]
+    text = [part.text for part in parts if part.text is not None]
+    return Tensors(np.concatenate(numeric) if numeric else None, np.concatenate(text) if text else None)
+
+
 def category_text(value: Any) -> str:
     """A category's one spelling.
 

@@ -9,7 +9,6 @@ ATC'20): the owner is told and is to stop.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import threading
@@ -20,10 +19,10 @@ from pathlib import Path
 from mlops_box.clock import Clock, isoformat
 from mlops_box.db import Database
 from mlops_box.errors import BoxError, StorageError
+from mlops_box.files import sync_folder
 from mlops_box.ids import new_id
-from mlops_box.objects import sync_folder
 from mlops_box.runs import this_process
-from mlops_box.serving.records import Record, header_line
+from mlops_box.serving.records import PredictionIds, Record, header_line
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class _Segment:
         self.id = segment_id
         self.path = path
         self.opened_s = opened_s
-        self.counter = itertools.count()
+        self.next_number = 0
         header = header_line(segment_id)
         self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
@@ -123,7 +122,7 @@ class PredictionLog:
         """Why the last write failed; ``None`` once one succeeded again."""
         return self._failure
 
-    def write(self, build: Callable[[Callable[[int], list[str]]], Sequence[Record]]) -> None:
+    def write(self, build: Callable[[Callable[[int], PredictionIds]], Sequence[Record]]) -> None:
         """Append a batch of records by one write call.
 
         Args:
@@ -149,10 +148,11 @@ class PredictionLog:
                 raise self._failure from error
             self._failure = None
 
-    def _take_ids(self, count: int) -> list[str]:
-        prefix = self._segment.id
-        counter = self._segment.counter
-        return [f"{prefix}-{next(counter):08x}" for _ in range(count)]
+    def _take_ids(self, count: int) -> PredictionIds:
+        segment = self._segment
+        first = segment.next_number
+        segment.next_number = first + count
+        return PredictionIds(segment.id, first, count)
 
     def start(self) -> None:
         """Run :meth:`tick` every 100 ms in a daemon thread until :meth:`close`."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from mlops_box.clock import Clock
 from mlops_box.errors import StorageError
 from mlops_box.serving.answers import Answers
 from mlops_box.serving.batcher import Batcher
+from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Row
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.prediction_log import PredictionLog
-from mlops_box.serving.records import PredictionRecord, Record, Truth, TruthRecord
+from mlops_box.serving.records import PredictionIds, PredictionRecord, Record, Truth, TruthRecord
 from mlops_box.serving.slot import Slot
 
 Variant = str
+Rows = list[Row] | Columns
 _MAX_QUEUED_ROWS = 8192
 
 
@@ -24,7 +25,7 @@ _MAX_QUEUED_ROWS = 8192
 class _Item:
     """One request's rows on their way through a batch."""
 
-    rows: list[Row]
+    rows: Rows
     variant: Variant
     started_s: float
 
@@ -34,7 +35,7 @@ class Reply:
     """The answers of one request and the ids they were logged under."""
 
     answers: Answers
-    ids: Sequence[str]
+    ids: PredictionIds
 
 
 class Predictor:
@@ -57,7 +58,7 @@ class Predictor:
         self._metrics = metrics
         self._is_alone = is_alone
 
-    async def predict(self, slot: Slot, rows: list[Row], variant: Variant, started_s: float) -> Reply:
+    async def predict(self, slot: Slot, rows: Rows, variant: Variant, started_s: float) -> Reply:
         """The reply; its record is in the log when this returns.
 
         Args:
@@ -73,7 +74,7 @@ class Predictor:
         reply: Reply = await lane.submit(_Item(rows, variant, started_s))
         return reply
 
-    def predict_now(self, slot: Slot, rows: list[Row], variant: Variant) -> Reply:
+    def predict_now(self, slot: Slot, rows: Rows, variant: Variant) -> Reply:
         """The same without an event loop, in one call."""
         item = _Item(rows, variant, self._clock.monotonic_s())
         return self._finish(slot, [item], [slot.run(rows)])[0]
@@ -90,7 +91,7 @@ class Predictor:
 
     def _lane(self, slot: Slot) -> Batcher[_Item, Answers, Reply]:
         return Batcher(
-            lambda items: _run(slot, items),
+            lambda items: slot.run_all([item.rows for item in items]),
             lambda items, results: self._finish(slot, items, results),
             size_of=lambda item: len(item.rows),
             max_batch=slot.max_batch,
@@ -104,9 +105,9 @@ class Predictor:
         now_s = self._clock.monotonic_s()
         at_us = self._now_us()
         version = slot.version
-        all_ids: list[list[str]] = []
+        all_ids: list[PredictionIds] = []
 
-        def build(take: Callable[[int], list[str]]) -> list[Record]:
+        def build(take: Callable[[int], PredictionIds]) -> list[Record]:
             records: list[Record] = []
             for item, answers in zip(items, results, strict=True):
                 ids = take(len(item.rows))
@@ -144,14 +145,3 @@ class Predictor:
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
-
-
-def _run(slot: Slot, items: Sequence[_Item]) -> list[Answers]:
-    if len(items) == 1:
-        return [slot.run(items[0].rows)]
-    answers = slot.run(list(chain.from_iterable(item.rows for item in items)))
-    parts, start = [], 0
-    for item in items:
-        parts.append(answers.part(start, start + len(item.rows)))
-        start += len(item.rows)
-    return parts

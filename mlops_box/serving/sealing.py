@@ -16,6 +16,7 @@ from mlops_box.clock import isoformat, parse_time
 from mlops_box.db import Database
 from mlops_box.models.encode import category_text
 from mlops_box.models.values import Signature
+from mlops_box.serving.columns import Columns
 from mlops_box.serving.records import PredictionRecord, Record, TruthRecord
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -100,19 +101,20 @@ class _Builder:
     total: int = 0
     chunks: list[pa.Table] = field(default_factory=list)
 
-    def add(self, row: dict[str, Any], types: dict[str, pa.DataType]) -> None:
+    def add(self, values: dict[str, list[Any]], rows: int, types: dict[str, pa.DataType]) -> None:
+        """Append ``rows`` rows, column by column."""
         if any(self.fields.get(name, type_) != type_ for name, type_ in types.items()):
             self.flush()
         self.fields.update(types)
-        for name, value in row.items():
+        for name, items in values.items():
             column = self.columns.get(name)
             if column is None:
                 column = self.columns[name] = []
             if len(column) < self.rows:
                 column.extend([None] * (self.rows - len(column)))
-            column.append(value)
-        self.rows += 1
-        self.total += 1
+            column.extend(items)
+        self.rows += rows
+        self.total += rows
         if self.rows >= _CHUNK_ROWS:
             self.flush()
 
@@ -175,37 +177,55 @@ def part_bytes(table: pa.Table) -> bytes:
 
 def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Signature | None) -> None:
     at = _from_us(record.at_us)
+    rows, columns = record.rows, _columns_of(record.rows, signature)
+    times = columns(record.time_column) if record.time_column else []
+    count = len(rows)
+    values: dict[str, list[Any]] = {
+        "id": list(record.ids),
+        "at": [at] * count,
+        "event_time": [_event_time(time) or at for time in times] or [at] * count,
+        "number": [record.number] * count,
+        "variant": [record.variant] * count,
+        "latency_ms": [record.latency_ms] * count,
+        "outcome": [record.outcome] * count,
+        "prediction": _or_none(record.predictions, count),
+        "label": _or_none(record.labels, count),
+        "probability": _or_none(record.probabilities, count),
+    }
     features = _feature_columns(signature)
+    for name, (_, convert) in features.items():
+        values[FEATURE_PREFIX + name] = [convert(value) for value in columns(name)]
     types = {FEATURE_PREFIX + name: type_ for name, (type_, _) in features.items()}
-    for index, (id_, row) in enumerate(zip(record.ids, record.rows, strict=True)):
-        values: dict[str, Any] = {
-            "id": id_,
-            "at": at,
-            "event_time": _event_time(row, record.time_column) or at,
-            "number": record.number,
-            "variant": record.variant,
-            "latency_ms": record.latency_ms,
-            "outcome": record.outcome,
-            "prediction": record.predictions[index] if record.predictions is not None else None,
-            "label": record.labels[index] if record.labels is not None else None,
-            "probability": record.probabilities[index] if record.probabilities is not None else None,
-        }
-        for name, (_, convert) in features.items():
-            values[FEATURE_PREFIX + name] = convert(row.get(name))
-        builder.add(values, types)
+    builder.add(values, count, types)
+
+
+def _or_none(values: Sequence[Any] | None, count: int) -> list[Any]:
+    return [None] * count if values is None else list(values)
+
+
+def _columns_of(
+    rows: Sequence[dict[str, Any]] | Columns, signature: Signature | None
+) -> Callable[[str], list[Any]]:
+    """Gives a column's values by its name; ``None`` where there is none."""
+    if not isinstance(rows, Columns):
+        return lambda name: [row.get(name) for row in rows]
+    if rows.matrix is None:
+        return lambda name: rows.values[name].tolist() if name in rows.values else [None] * rows.rows
+    matrix = rows.matrix
+    places = {feature.name: index for index, feature in enumerate(signature.features if signature else ())}
+    return lambda name: matrix[:, places[name]].tolist() if name in places else [None] * rows.rows
 
 
 def _add_truths(builder: _Builder, record: TruthRecord) -> None:
-    at = _from_us(record.at_us)
-    for truth in record.truths:
-        row = {
-            "id": truth.id,
-            "truth": truth.text,
-            "truth_number": truth.number,
-            "at": at,
-            "order": builder.total,
-        }
-        builder.add(row, {})
+    at, truths = _from_us(record.at_us), record.truths
+    values: dict[str, list[Any]] = {
+        "id": [truth.id for truth in truths],
+        "truth": [truth.text for truth in truths],
+        "truth_number": [truth.number for truth in truths],
+        "at": [at] * len(truths),
+        "order": list(range(builder.total, builder.total + len(truths))),
+    }
+    builder.add(values, len(truths), {})
 
 
 def _feature_columns(
@@ -232,9 +252,10 @@ def _category(value: Any) -> str | None:
     return None if value is None else category_text(value)
 
 
-def _event_time(row: dict[str, Any], column: str | None) -> datetime | None:
-    value = row.get(column) if column else None
+def _event_time(value: Any) -> datetime | None:
     try:
+        if isinstance(value, datetime):
+            return value.replace(tzinfo=UTC)
         return parse_time(value) if isinstance(value, str) else None
     except ValueError:
         return None

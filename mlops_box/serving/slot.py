@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from mlops_box.errors import GateError, IntegrityError, UsageError
-from mlops_box.models.encode import RowEncoder
+from mlops_box.models.encode import RowEncoder, Tensors, concatenate
+from mlops_box.models.encode_columns import ColumnEncoder
 from mlops_box.models.golden import Golden, check_golden
 from mlops_box.models.runtime import OnnxModel
 from mlops_box.models.store import ModelStore
 from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, ModelVersion
 from mlops_box.project import RegisteredProject
 from mlops_box.serving.answers import Answers, Reader
+from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, Row
 from mlops_box.serving.problems import ContractViolation
 
@@ -50,17 +53,48 @@ class Slot:
         self.max_batch = self._batch_cap(project)
         self.lane: Batcher[Any, Any, Any] | None = None
         self._encode = RowEncoder(version.signature)
+        self._encode_columns = ColumnEncoder(version.signature)
         self._reader = Reader(version.signature)
 
-    def run(self, rows: Sequence[Row]) -> Answers:
+    def run(self, rows: Sequence[Row] | Columns) -> Answers:
         """The answers for rows that passed the door, in order.
 
         Raises:
             ContractViolation: A value is of a type the model cannot read, in a column without a rule.
             IntegrityError: The model gave another number of rows.
         """
+        return self._answers(self._tensors(rows))
+
+    def run_all(self, requests: Sequence[Sequence[Row] | Columns]) -> list[Answers]:
+        """One call of the model for the rows of several requests; one :class:`Answers` each, in order.
+
+        Raises:
+            ContractViolation: See :meth:`run`; nothing was computed for any of them.
+            IntegrityError: See :meth:`run`.
+        """
+        if len(requests) == 1:
+            return [self.run(requests[0])]
+        # All rows are encoded at once, which costs hardly more than encoding one.
+        by_row = [(index, rows) for index, rows in enumerate(requests) if not isinstance(rows, Columns)]
+        by_column = [(index, rows) for index, rows in enumerate(requests) if isinstance(rows, Columns)]
+        parts = [self._tensors(columns) for _, columns in by_column]
+        if by_row:
+            parts.insert(0, self._tensors(list(chain.from_iterable(rows for _, rows in by_row))))
+        answers = self._answers(concatenate(parts))
+        found: dict[int, Answers] = {}
+        start = 0
+        for index, rows in by_row + by_column:
+            found[index] = answers.part(start, start + len(rows))
+            start += len(rows)
+        return [found[index] for index in range(len(requests))]
+
+    def _tensors(self, rows: Sequence[Row] | Columns) -> Tensors:
         try:
-            tensors = self._encode(rows)
+            if not isinstance(rows, Columns):
+                return self._encode(rows)
+            if rows.matrix is not None:
+                return Tensors(rows.matrix, None)
+            return self._encode_columns(rows.values, rows.rows)
         except UsageError as error:
             if "row" not in error.details:
                 raise
@@ -72,9 +106,11 @@ class Slot:
                 "message": error.message,
             }
             raise ContractViolation([problem]) from None
+
+    def _answers(self, tensors: Tensors) -> Answers:
         answers = self._reader.read(self.model.predict(tensors))
-        if len(answers.predictions) != len(rows):
-            raise IntegrityError(f"{self.ref} answered {len(answers.predictions)} rows for {len(rows)}")
+        if len(answers.predictions) != tensors.rows:
+            raise IntegrityError(f"{self.ref} answered {len(answers.predictions)} rows for {tensors.rows}")
         return answers
 
     def is_slow(self, rows: int) -> bool:

@@ -78,7 +78,11 @@ async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], lis
         runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code)
         raise
     answers = reply.answers
-    content: dict[str, Any] = {"model": slot.ref, "predictions": answers.predictions, "ids": reply.ids}
+    content: dict[str, Any] = {
+        "model": slot.ref,
+        "predictions": answers.predictions,
+        "ids": reply.ids.texts(),
+    }
     if answers.probabilities is not None:
         content["probabilities"] = answers.probabilities
         content["classes"] = slot.version.signature.classes

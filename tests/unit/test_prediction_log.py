@@ -238,7 +238,7 @@ def test_rotation_follows_age_size_and_request(box: Box, clock: FixedClock) -> N
     assert ticked()
     clock.advance(timedelta(seconds=61))
     assert not ticked(), "an empty segment has no age"
-    predict(log, clock, [{"heat": 1.0}] * 40)
+    predict(log, clock, [{"heat": 1.0}] * 80)
     assert ticked()
     predict(log, clock, [{"heat": 1.0}])
     assert not ticked()
