@@ -82,7 +82,7 @@ def _quality(axes: Any, facts: ReportFacts) -> None:
     axes.set_ylabel(facts.metric)
     if known:
         axes.set_ylim(bottom=min(0.0, *(w.quality.realised or 0.0 for w in known if w.quality)))
-        axes.legend(loc="lower left", fontsize=8, ncols=3)
+        axes.legend(loc="best", fontsize=8)
     else:
         axes.text(0.5, 0.5, "no ground truth yet", transform=axes.transAxes, ha="center", color=INK)
 
