@@ -64,6 +64,25 @@ class Door:
         """
         return self.checked(parse_object(body, allowed=("rows",))["rows"])
 
+    def parse_matrix(self, body: bytes) -> Columns:
+        """The rows of raw little-endian float32 [rows, features in the order of the signature], checked.
+
+        Raises:
+            ContractViolation: See :meth:`check_columns`.
+            UsageError: The model has a feature that is no number, or the size is no multiple of a row's.
+        """
+        width = len(self._features)
+        if self._all_numeric and len(body) % (4 * width):
+            raise UsageError(
+                f"{len(body)} bytes are no rows of {width} float32",
+                hint=f"send little-endian float32, row after row: {', '.join(self._features[:30])}",
+            )
+        rows = len(body) // (4 * width)
+        matrix = np.frombuffer(body, dtype="<f4", count=rows * width).reshape(rows, width)
+        columns = Columns(rows, {}, matrix)
+        self.check_columns(columns)
+        return columns
+
     def checked(self, rows: object) -> list[Row]:
         """``rows`` if it is a list of good rows; raises as :meth:`check`."""
         if not isinstance(rows, list):

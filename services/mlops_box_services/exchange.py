@@ -21,6 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_TIMEOUT_S = 30.0
 JSON_TYPE = b"application/json"
+OCTETS = b"application/octet-stream"
 
 
 class ClientGone(Exception):

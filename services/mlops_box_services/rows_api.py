@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import orjson
 
 from mlops_box.errors import BoxError, NotFoundError, UsageError
 from mlops_box.ids import ModelRef, parse_ref
-from mlops_box.serving.door import Door, Row, parse_object
+from mlops_box.serving.door import Door, parse_object
+from mlops_box.serving.predictor import Reply, Rows
 from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.slot import Slot
 from mlops_box.serving.truth import TruthReader
-from mlops_box_services.exchange import JSON_TYPE, Answer, Exchange, json_answer
+from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
 from mlops_box_services.routes import Route
 from mlops_box_services.runtime import Runtime
 
@@ -28,8 +30,10 @@ def routes() -> list[Route]:
 
 
 async def predict(exchange: Exchange, name: str) -> Answer:
-    """``{"rows": [...]}`` to a model named in the path."""
+    """``{"rows": [...]}``, or rows as raw little-endian float32, to a model named in the path."""
     body = await exchange.body()
+    if exchange.header(b"content-type") == OCTETS:
+        return await _predict(exchange, name, lambda door: door.parse_matrix(body))
     return await _predict(exchange, name, lambda door: door.parse(body))
 
 
@@ -64,7 +68,7 @@ async def slot_of(runtime: Runtime, name: str) -> Slot:
     return slot
 
 
-async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], list[Row]]) -> Answer:
+async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], Rows]) -> Answer:
     runtime = exchange.runtime
     slot = runtime.router.champion(name)
     variant = "champion"
@@ -77,6 +81,8 @@ async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], lis
     except BoxError as error:
         runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code)
         raise
+    if exchange.header(b"accept") == OCTETS:
+        return _octets(slot, reply)
     answers = reply.answers
     content: dict[str, Any] = {
         "model": slot.ref,
@@ -87,6 +93,17 @@ async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], lis
         content["probabilities"] = answers.probabilities
         content["classes"] = slot.version.signature.classes
     return Answer(200, orjson.dumps(content), JSON_TYPE, ((b"x-model-version", slot.number_header),))
+
+
+def _octets(slot: Slot, reply: Reply) -> Answer:
+    """Little-endian float32: predictions [rows], or probabilities [rows, classes]; what is not finite is NaN.
+
+    The first row's id is in a header; the next rows count up from it.
+    """
+    answers = reply.answers
+    values = answers.probabilities if answers.probabilities is not None else answers.predictions
+    headers = ((b"x-model-version", slot.number_header), (b"x-prediction-id", reply.ids[0].encode()))
+    return Answer(200, np.array(values, dtype="<f4").tobytes(), OCTETS, headers)
 
 
 def _reference(name: str) -> ModelRef:

@@ -14,6 +14,7 @@ from mlops_box.models.runtime import Output
 from mlops_box.models.values import Signature
 from mlops_box.project import parse_project
 from mlops_box.serving.answers import Reader
+from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, parse_object
 from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.truth import TruthReader
@@ -136,3 +137,59 @@ def test_truths_are_read_all_or_none_and_the_wrong_ones_are_named() -> None:
         TruthReader(RATE).read_all([(ID, 1.0), ("no-id", 1.0), (ID, "x")])
     found = refused.value.details["problems"]
     assert [(p["row"], p["rule"]) for p in found] == [(1, "truth.id"), (2, "truth.value")]  # type: ignore[union-attr]
+
+
+def column_problems(door: Door, columns: Columns) -> list[tuple[int, str]]:
+    with pytest.raises(ContractViolation) as refused:
+        door.check_columns(columns)
+    return [(problem["row"], problem["rule"]) for problem in refused.value.details["problems"]]
+
+
+def test_columns_pass_and_fail_as_rows_do(door: Door) -> None:
+    times = np.array(["2026-01-01T00:00:00Z", "2026-01-02"], dtype=object)
+    good = {"a": np.array([1, 5]), "b": np.array([np.nan, 2.0]), "at": times, "rate": np.array(["x", "y"])}
+    door.check_columns(Columns(2, good))
+    door.check_columns(Columns(2, {"a": np.array([1.0, 5.0], dtype=np.float32)}))
+    bad = {
+        "a": np.array([np.nan, 101.0]),
+        "b": np.array([np.inf, 1.0]),
+        "at": np.array(["x", "y"], dtype=object),
+    }
+    assert column_problems(door, Columns(2, bad)) == [
+        (0, "at.type"), (0, "a.null"), (0, "b.finite"), (1, "at.type"), (1, "a.max"),
+    ]  # fmt: skip
+    assert column_problems(door, Columns(1, {"c": np.array([1.0]), "a": np.array([True])})) == [
+        (0, "unknown_column"),
+        (0, "a.type"),
+    ]
+    assert column_problems(door, Columns(2, {"b": np.array([1.0, 2.0])})) == [(0, "a.null"), (1, "a.null")]
+
+
+def test_a_matrix_passes_and_fails_as_rows_do(door: Door) -> None:
+    door.check_columns(Columns(2, {}, np.array([[1, np.nan], [100, 3]], dtype=np.float32)))
+    matrix = np.array([[np.nan, np.inf], [1, 1], [-1, 1]], dtype=np.float32)
+    assert column_problems(door, Columns(3, {}, matrix)) == [(0, "a.null"), (0, "b.finite"), (2, "a.min")]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        Columns(0, {}),
+        Columns(2000, {"a": np.zeros(2000)}),
+        Columns(2, {"a": np.zeros(3)}),
+        Columns(2, {"a": np.zeros((2, 2))}),
+        Columns(1, {}, np.zeros((1, 3), dtype=np.float32)),
+        Columns(2, {}, np.zeros((1, 2), dtype=np.float32)),
+        Columns(1, {}, np.zeros((1, 2))),  # type: ignore[arg-type]
+        Columns(1, {"a": np.zeros(1)}, np.zeros((1, 2), dtype=np.float32)),
+    ],
+    ids=["none", "too many", "longer", "deep", "wide", "short", "float64", "both"],
+)
+def test_columns_that_are_no_table_are_refused(door: Door, columns: Columns) -> None:
+    with pytest.raises(UsageError):
+        door.check_columns(columns)
+
+
+def test_a_matrix_cannot_carry_text() -> None:
+    with pytest.raises(UsageError, match="not all of the model's features are numbers"):
+        Door(FAILS, None).check_columns(Columns(1, {}, np.zeros((1, 2), dtype=np.float32)))
