@@ -303,6 +303,14 @@ class Project(Declared):
             )
         return self
 
+    @model_validator(mode="after")
+    def _rollout_key_is_a_column(self) -> Project:
+        key = self.serve.rollout.key
+        known = {*self.model.features, *self.data.key, *self.data.contract.columns, self.data.time}
+        if key is not None and key not in known:
+            raise ValueError(f"[serve.rollout] key names {key!r}, which is no column that a request may hold")
+        return self
+
     @property
     def name(self) -> str:
         return self.project.name

@@ -76,10 +76,20 @@ slice = { by = "workingday", metric = "mae", max_ratio = 1.5, min_rows = 10 }
 slice = { min = 0.1 }
 
 [serve]
-rollout = { shadow = "10m", canary = [5, 25, 50], step = "10m" }
 latency = "10ms"
 max_rows = 500
 log = "best-effort"
+
+[serve.rollout]
+shadow = "10m"
+canary = [5, 25, 50]
+step = "10m"
+key = "weathersit"
+min_requests = 300
+max_duration = "2d"
+cooldown = "2h"
+timeout = "500ms"
+limits = { errors = "1%", latency = 2.0, predictions = 0.2, disagreement = "30%" }
 
 [monitor]
 window = "1h"
@@ -219,6 +229,9 @@ BROKEN: list[tuple[str, str, list[str], str]] = [
     ('split = { by = "key", test = 0.25, key = "at" }', 'split = { by = "key" }', ["its line", "needs key"], "schema"),
     ("test = 0.25", "test = 1.5", ["its line", "model.split.test"], "schema"),
     ("canary = [5, 25, 50]", "canary = [5, 250]", ["its line", "serve.rollout.canary"], "schema"),
+    ("canary = [5, 25, 50]", "canary = [25, 5]", ["its line", "do not grow"], "schema"),
+    ('max_duration = "2d"', 'max_duration = "20m"', ["line of [serve.rollout]", "longer than all stages"], "schema"),
+    ('key = "weathersit"\nmin_requests', 'key = "user"\nmin_requests', ["'user', which is no column"], "schema"),
     ('window = "1h"', 'window = "0s"', ["its line", "longer than nothing"], "schema"),
     ('"rows:5000"', '"rows:many"', ["its line", "no trigger"], "schema"),
     ('mode = "auto"', 'mode = "always"', ["its line", "retrain.mode"], "schema"),
