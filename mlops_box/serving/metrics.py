@@ -1,48 +1,104 @@
-"""Counters and latencies of the server, in Prometheus' terms; labels come from loaded models only, so they are bounded."""
+"""Counters and latencies of one server process: plain numbers, turned into a page only when somebody asks.
+
+Labels come from loaded models and from the code, so they are bounded in number; the series of a version that is no
+longer loaded go after a while.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
 
-BUCKETS_S = (
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-)  # fmt: skip
+from mlops_box.serving import metric_table as table
+from mlops_box.serving.metrics_snapshot import Histogram, Labels, MetricsSnapshot, Value
+
+VersionKey = tuple[str, str]
+# Longer than anybody scrapes apart, so that the last numbers of a version are read before they go.
+FORGET_AFTER_S = 900.0
+# Versions asked for by number may be many: beyond this the longest unloaded go at once.
+MAX_VERSIONS = 200
 
 
-@dataclass
-class _Latency:
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
-    total_s: float = 0.0
+class _Counts:
+    """A histogram being filled."""
+
+    __slots__ = ("buckets", "counts", "total")
+
+    def __init__(self, buckets: tuple[float, ...]):
+        self.buckets = buckets
+        self.counts = [0] * (len(buckets) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.buckets, value)] += 1
+        self.total += value
+
+    def value(self) -> Histogram:
+        return Histogram(tuple(self.counts), self.total)
+
+
+class _Variant:
+    """What one variant of a version answered."""
+
+    __slots__ = ("outcomes", "rows", "seconds")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.rows = 0
+        self.seconds = _Counts(table.SECONDS)
+
+
+class _Calls:
+    """The calls of one version's model."""
+
+    __slots__ = ("rows", "seconds")
+
+    def __init__(self) -> None:
+        self.rows = _Counts(table.ROWS)
+        self.seconds = _Counts(table.SECONDS)
 
 
 class Metrics:
-    """Plain numbers, updated in the event loop; turned into metric families only when they are asked for."""
+    """Updated from the event loop; :meth:`swapped` may be called from another thread.
+
+    Attributes:
+        unlogged: Requests answered without a log record.
+    """
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[str, str, str], int] = {}
-        self._rows: dict[tuple[str, str], int] = {}
-        self._latency: dict[tuple[str, str], _Latency] = {}
+        self._variants: dict[Labels, _Variant] = {}
+        self._calls: dict[VersionKey, _Calls] = {}
         self._refused: dict[str, int] = {}
         self._truths: dict[str, int] = {}
+        self._shadow_dropped: dict[str, int] = {}
+        self._swaps: dict[tuple[str, str], int] = {}
+        self._swap_seconds: dict[str, _Counts] = {}
+        self._loaded_s: dict[VersionKey, float] = {}
         self.unlogged = 0
 
-    def answered(self, model: str, version: str, outcome: str, rows: int, seconds: float) -> None:
+    def answered(
+        self, model: str, version: str, outcome: str, rows: int, seconds: float, variant: str = "champion"
+    ) -> None:
         """One request that got predictions."""
-        key = (model, version)
-        self._requests[(model, version, outcome)] = self._requests.get((model, version, outcome), 0) + 1
-        self._rows[key] = self._rows.get(key, 0) + rows
-        latency = self._latency.get(key)
-        if latency is None:
-            latency = self._latency[key] = _Latency()
-        latency.counts[bisect_left(BUCKETS_S, seconds)] += 1
-        latency.total_s += seconds
+        found = self._variants.get((model, version, variant)) or self._variant(model, version, variant)
+        found.outcomes[outcome] = found.outcomes.get(outcome, 0) + 1
+        found.rows += rows
+        counts = found.seconds
+        counts.counts[bisect_left(table.SECONDS, seconds)] += 1
+        counts.total += seconds
 
-    def failed(self, model: str, version: str, outcome: str) -> None:
-        """One request to a known model that got an error; ``outcome`` is the error's code."""
-        self._requests[(model, version, outcome)] = self._requests.get((model, version, outcome), 0) + 1
+    def failed(self, model: str, version: str, outcome: str, variant: str = "champion") -> None:
+        """One request to a loaded model that got an error; ``outcome`` is the error's code."""
+        found = self._variants.get((model, version, variant)) or self._variant(model, version, variant)
+        found.outcomes[outcome] = found.outcomes.get(outcome, 0) + 1
+
+    def called(self, model: str, version: str, rows: int, seconds: float) -> None:
+        """One call of a model, with the rows of one or more requests."""
+        calls = self._calls.get((model, version))
+        if calls is None:
+            calls = self._calls[(model, version)] = _Calls()
+        calls.rows.add(rows)
+        calls.seconds.add(seconds)
 
     def refused(self, code: str) -> None:
         """One request that was answered with an error."""
@@ -51,64 +107,79 @@ class Metrics:
     def truths(self, model: str, count: int) -> None:
         self._truths[model] = self._truths.get(model, 0) + count
 
-    def collect(self, *, loaded: dict[str, str], queued: dict[str, int]) -> Iterator[Any]:
-        """Prometheus metric families.
+    def shadow_dropped(self, model: str, requests: int = 1) -> None:
+        """Requests that the shadow version did not get to see."""
+        self._shadow_dropped[model] = self._shadow_dropped.get(model, 0) + requests
+
+    def swapped(self, model: str, outcome: str, seconds: float) -> None:
+        """A new champion was loaded (``ok``), or refused by the error of code ``outcome``."""
+        self._swaps[model, outcome] = self._swaps.get((model, outcome), 0) + 1
+        if outcome == "ok":
+            counts = self._swap_seconds.get(model)
+            if counts is None:
+                counts = self._swap_seconds[model] = _Counts(table.LOAD_SECONDS)
+            counts.add(seconds)
+
+    def snapshot(
+        self,
+        *,
+        gauges: Mapping[str, Mapping[Labels, float]] | None = None,
+        loaded: Collection[VersionKey] = (),
+        now_s: float = 0.0,
+    ) -> MetricsSnapshot:
+        """What was counted until now.
 
         Args:
-            loaded: Serving version by model.
-            queued: Rows that wait, by model.
+            gauges: By a metric's name: values that are measured, not counted.
+            loaded: The (model, version) in memory; the series of others are dropped some time after they left.
+            now_s: A monotonic clock's reading.
         """
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        self._forget(loaded, now_s)
+        values: dict[str, Mapping[Labels, Value]] = {
+            table.REQUESTS.name: {
+                (*labels, outcome): float(count)
+                for labels, variant in list(self._variants.items())
+                for outcome, count in variant.outcomes.items()
+            },
+            table.ROWS_PREDICTED.name: {
+                labels: float(variant.rows) for labels, variant in self._variants.items() if variant.rows
+            },
+            table.REQUEST_SECONDS.name: {
+                labels: variant.seconds.value() for labels, variant in self._variants.items() if variant.rows
+            },
+            table.BATCH_ROWS.name: {key: calls.rows.value() for key, calls in self._calls.items()},
+            table.MODEL_SECONDS.name: {key: calls.seconds.value() for key, calls in self._calls.items()},
+            table.REFUSED.name: _labelled(self._refused),
+            table.TRUTHS.name: _labelled(self._truths),
+            table.SHADOW_DROPPED.name: _labelled(self._shadow_dropped),
+            # Written by another thread: copied before it is walked.
+            table.SWAPS.name: {key: float(count) for key, count in list(self._swaps.items())},
+            table.SWAP_SECONDS.name: {(key,): item.value() for key, item in list(self._swap_seconds.items())},
+            table.UNLOGGED.name: {(): float(self.unlogged)},
+        }
+        return MetricsSnapshot({**values, **(gauges or {})})
 
-        requests = CounterMetricFamily(
-            "mlops_box_requests", "Prediction requests.", labels=["model", "version", "outcome"]
-        )
-        for labels, count in self._requests.items():
-            requests.add_metric(labels, count)
-        rows = CounterMetricFamily("mlops_box_rows", "Rows predicted.", labels=["model", "version"])
-        for pair, count in self._rows.items():
-            rows.add_metric(pair, count)
-        seconds = HistogramMetricFamily(
-            "mlops_box_request_seconds",
-            "From a request's arrival to its answer.",
-            labels=["model", "version"],
-        )
-        for pair, latency in self._latency.items():
-            seconds.add_metric(pair, _cumulative(latency.counts), latency.total_s)
-        yield from (requests, rows, seconds)
-        yield from self._simple_counters()
-        serving = GaugeMetricFamily(
-            "mlops_box_serving_version", "The version that answers.", labels=["model"]
-        )
-        for model, version in loaded.items():
-            serving.add_metric([model], float(version))
-        waiting = GaugeMetricFamily(
-            "mlops_box_queued_rows", "Rows that wait for their batch.", labels=["model"]
-        )
-        for model, amount in queued.items():
-            waiting.add_metric([model], amount)
-        yield from (serving, waiting)
+    def _variant(self, model: str, version: str, variant: str) -> _Variant:
+        return self._variants.setdefault((model, version, variant), _Variant())
 
-    def _simple_counters(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily
+    def _forget(self, loaded: Iterable[VersionKey], now_s: float) -> None:
+        current = set(loaded)
+        known = {(model, version) for model, version, _ in self._variants} | set(self._calls)
+        for key in known:
+            if key in current or key not in self._loaded_s:
+                self._loaded_s[key] = now_s
+        gone = sorted(known - current, key=lambda key: self._loaded_s[key], reverse=True)
+        room = max(0, MAX_VERSIONS - len(known & current))
+        for position, key in enumerate(gone):
+            if position >= room or now_s - self._loaded_s[key] > FORGET_AFTER_S:
+                self._drop(key)
 
-        refused = CounterMetricFamily(
-            "mlops_box_refused_requests", "Requests answered with an error, by its code.", labels=["code"]
-        )
-        for code, count in self._refused.items():
-            refused.add_metric([code], count)
-        truths = CounterMetricFamily("mlops_box_truths", "Ground truths received.", labels=["model"])
-        for model, count in self._truths.items():
-            truths.add_metric([model], count)
-        yield from (refused, truths)
-        yield CounterMetricFamily(
-            "mlops_box_unlogged_requests", "Answered without a log record (best-effort).", value=self.unlogged
-        )
+    def _drop(self, key: VersionKey) -> None:
+        self._loaded_s.pop(key, None)
+        self._calls.pop(key, None)
+        for labels in [labels for labels in self._variants if labels[:2] == key]:
+            del self._variants[labels]
 
 
-def _cumulative(counts: list[int]) -> list[tuple[str, float]]:
-    found, total = [], 0
-    for bound, count in zip([*map(str, BUCKETS_S), "+Inf"], counts, strict=True):
-        total += count
-        found.append((bound, float(total)))
-    return found
+def _labelled(counts: Mapping[str, int]) -> dict[Labels, float]:
+    return {(label,): float(count) for label, count in counts.items()}

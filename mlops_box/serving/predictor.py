@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlops_box.clock import Clock
 from mlops_box.errors import StorageError
@@ -21,21 +22,36 @@ Rows = list[Row] | Columns
 _MAX_QUEUED_ROWS = 8192
 
 
-@dataclass(frozen=True, slots=True)
+class ModelCall(NamedTuple):
+    """The call of a model that answered a request, by the clock's monotonic counter.
+
+    Attributes:
+        rows: Of all requests in the batch.
+    """
+
+    started_s: float
+    ended_s: float
+    rows: int
+    requests: int
+
+
+@dataclass(slots=True)
 class _Item:
-    """One request's rows on their way through a batch."""
+    """One request's rows on their way through a batch; ``called_s``: when the model was called with them."""
 
     rows: Rows
     variant: Variant
     started_s: float
+    called_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answers of one request and the ids they were logged under."""
+    """The answers of one request, the ids they were logged under, and the batch it was part of."""
 
     answers: Answers
     ids: PredictionIds
+    call: ModelCall
 
 
 class Predictor:
@@ -77,7 +93,7 @@ class Predictor:
     def predict_now(self, slot: Slot, rows: Rows, variant: Variant) -> Reply:
         """The same without an event loop, in one call."""
         item = _Item(rows, variant, self._clock.monotonic_s())
-        return self._finish(slot, [item], [slot.run(rows)])[0]
+        return self._finish(slot, [item], self._run(slot, [item]))[0]
 
     def store_truth(self, model: str, truths: Sequence[Truth]) -> None:
         """Log ground truth.
@@ -91,7 +107,7 @@ class Predictor:
 
     def _lane(self, slot: Slot) -> Batcher[_Item, Answers, Reply]:
         return Batcher(
-            lambda items: slot.run_all([item.rows for item in items]),
+            lambda items: self._run(slot, items),
             lambda items, results: self._finish(slot, items, results),
             size_of=lambda item: len(item.rows),
             max_batch=slot.max_batch,
@@ -99,6 +115,12 @@ class Predictor:
             is_slow=slot.is_slow,
             is_alone=self._is_alone,
         )
+
+    def _run(self, slot: Slot, items: Sequence[_Item]) -> list[Answers]:
+        called_s = self._clock.monotonic_s()
+        for item in items:
+            item.called_s = called_s
+        return slot.run_all([item.rows for item in items])
 
     def _finish(self, slot: Slot, items: Sequence[_Item], results: Sequence[Answers]) -> list[Reply]:
         """Log a batch by one write, then hand out the answers."""
@@ -137,11 +159,16 @@ class Predictor:
                 raise
             self._metrics.unlogged += len(items)
         number = str(version.number)
+        total = 0
         for item, answers in zip(items, results, strict=True):
+            rows = len(item.rows)
+            total += rows
             self._metrics.answered(
-                version.model, number, answers.outcome, len(item.rows), now_s - item.started_s
+                version.model, number, answers.outcome, rows, now_s - item.started_s, item.variant
             )
-        return [Reply(answers, ids) for answers, ids in zip(results, all_ids, strict=True)]
+        call = ModelCall(items[0].called_s, now_s, total, len(items))
+        self._metrics.called(version.model, number, total, now_s - call.started_s)
+        return [Reply(answers, ids, call) for answers, ids in zip(results, all_ids, strict=True)]
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)

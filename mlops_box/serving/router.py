@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Router:
         keep: Versions kept loaded that are no champion: the previous champions, for instant undo, and those that were
             asked for by number.
         after_swap: Called after a champion changed, in the thread of :meth:`refresh`.
+        on_load: Told of every champion that was loaded or refused: model, ``ok`` or the error's code, seconds.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class Router:
         *,
         keep: int = 4,
         after_swap: Callable[[], None] = lambda: None,
+        on_load: Callable[[str, str, float], None] = lambda *_: None,
     ):
         self._db = db
         self._models = models
         self._projects = projects
         self._keep = keep
         self._after_swap = after_swap
+        self._on_load = on_load
         self._lock = threading.Lock()
         self._table = _Table({}, {})
         self._spare: OrderedDict[Key, Slot] = OrderedDict()
@@ -88,6 +92,11 @@ class Router:
 
     def routes(self) -> list[Route]:
         return [route for _, route in sorted(self._table.routes.items())]
+
+    def loaded_versions(self) -> set[Key]:
+        """What is in memory: champions and spare versions."""
+        champions = {(slot.version.model, slot.version.number) for slot in self._table.slots.values()}
+        return champions | set(self._spare)
 
     def loaded(self, ref: ModelRef) -> Slot | None:
         """The slot of ``name@7`` if it is in memory already."""
@@ -158,9 +167,11 @@ class Router:
         key = (model, number)
         if key in self._refused:
             return current, self._refused[key]
+        started_s = time.monotonic()
         try:
             slot = self._fetch(key, digest, current)
         except BoxError as error:
+            self._on_load(model, error.code, time.monotonic() - started_s)
             log.error(
                 "%s@%d is refused, %s goes on: %s", model, number, current and current.ref, error.message
             )
@@ -169,6 +180,7 @@ class Router:
             else:
                 self._refused[key] = error.message
             return current, error.message
+        self._on_load(model, "ok", time.monotonic() - started_s)
         log.info("%s serves (before: %s)", slot.ref, current.ref if current else "nothing")
         return slot, None
 

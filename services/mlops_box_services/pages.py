@@ -7,10 +7,9 @@ from typing import Any
 
 from mlops_box_services import describe
 from mlops_box_services.exchange import Answer, Exchange, json_answer
+from mlops_box_services.metrics_page import metrics_page
 from mlops_box_services.routes import Route
 from mlops_box_services.rows_api import slot_of
-
-METRICS_TYPE = b"text/plain; version=0.0.4"
 
 
 def routes(document: Callable[[], dict[str, Any]]) -> list[Route]:
@@ -43,7 +42,9 @@ async def _ready(exchange: Exchange) -> Answer:
 
 
 async def _metrics(exchange: Exchange) -> Answer:
-    return Answer(200, exchange.runtime.metrics_text(), METRICS_TYPE)
+    accept = (exchange.header(b"accept") or b"").decode("latin-1")
+    body, content_type = metrics_page(exchange.runtime.snapshot(), accept)
+    return Answer(200, body, content_type)
 
 
 async def _models(exchange: Exchange) -> Answer:

@@ -79,7 +79,7 @@ async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], Row
         rows = rows_for(slot.door)
         reply = await runtime.predictor.predict(slot, rows, variant, exchange.started_s)
     except BoxError as error:
-        runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code)
+        runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code, variant)
         raise
     if exchange.header(b"accept") == OCTETS:
         return _octets(slot, reply)

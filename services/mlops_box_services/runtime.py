@@ -13,10 +13,13 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, ExitCode
 from mlops_box.home import Home
+from mlops_box.serving import metric_table as table
 from mlops_box.serving.metrics import Metrics
+from mlops_box.serving.metrics_snapshot import Labels, MetricsSnapshot
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.predictor import Predictor
 from mlops_box.serving.router import Router
+from mlops_box_services.metrics_page import resident_bytes
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class Runtime:
     def __init__(self, home: Home, *, is_alone: Callable[[], bool] = lambda: False):
         self.box = Box.open(home, actor="server")
         self.metrics = Metrics()
-        self.router = Router(self.box.db, self.box.models, self.box.projects)
+        self.router = Router(self.box.db, self.box.models, self.box.projects, on_load=self.metrics.swapped)
         try:
             self.router.refresh()
             self.log = PredictionLog(
@@ -77,24 +80,30 @@ class Runtime:
         ready = not problems and all(route.is_warm for route in routes)
         return {"ready": ready, "models": [asdict(route) for route in routes], "problems": problems}
 
-    def metrics_text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-
-        registry = CollectorRegistry()
-        registry.register(self)
-        ProcessCollector(registry=registry)
-        return generate_latest(registry)
-
-    def collect(self) -> Any:
-        """For Prometheus' registry."""
-        loaded, queued = {}, {}
+    def snapshot(self) -> MetricsSnapshot:
+        """What this process counted, and how it is now; call in the event loop."""
+        serving: dict[Labels, float] = {}
+        queued: dict[Labels, float] = {}
         for route in self.router.routes():
             slot = self.router.champion(route.model)
             if slot is not None:
-                loaded[route.model] = str(slot.version.number)
-                queued[route.model] = slot.lane.queued if slot.lane else 0
-        return self.metrics.collect(loaded=loaded, queued=queued)
+                serving[(route.model,)] = float(slot.version.number)
+                queued[(route.model,)] = float(slot.lane.queued) if slot.lane else 0.0
+        loaded = self.router.loaded_versions()
+        gauges: dict[str, dict[Labels, float]] = {
+            table.SERVING_VERSION.name: serving,
+            table.QUEUED_ROWS.name: queued,
+            table.LOADED_SLOTS.name: {(): float(len(loaded))},
+            table.READY.name: {(): float(self.readiness()["ready"])},
+            table.LOG_FAILED.name: {(): float(self.log.failure is not None)},
+            table.MEMORY.name: {(): float(resident_bytes())},
+            table.WORKERS.name: {(): 1.0},
+        }
+        return self.metrics.snapshot(
+            gauges=gauges,
+            loaded={(model, str(number)) for model, number in loaded},
+            now_s=self.box.clock.monotonic_s(),
+        )
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_EVERY_S):

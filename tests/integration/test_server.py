@@ -98,7 +98,7 @@ def test_health_models_metrics_and_openapi_tell_the_truth(served: tuple[Box, Ser
     assert [feature["name"] for feature in described["features"]] == ["a", "b"]
     server.predict("rates", {"a": 1, "b": 2})
     metrics = server.call("GET", "/metrics")[2]
-    assert 'mlops_box_requests_total{model="rates",outcome="ok",version="2"}' in metrics
+    assert 'mlops_box_requests_total{model="rates",outcome="ok",variant="champion",version="2"}' in metrics
     document = server.call("GET", "/docs.json")[2]
     assert document["openapi"].startswith("3.")
     assert "post" in document["paths"]["/models/{name}/predict"]

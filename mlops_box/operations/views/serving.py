@@ -160,9 +160,11 @@ def _served(model: str, number: int | None, current: bool, by_name: dict[str, li
     requests, rows = mine("requests_total"), mine("rows_total")
     failed = [sample for sample in requests if sample.labels.get("outcome") not in _ANSWERED]
     waiting = [sample for sample in by_name.get("queued_rows", ()) if sample.labels.get("model") == model]
-    buckets = sorted(
-        (float(s.labels["le"]), s.value) for s in mine("request_seconds_bucket") if "le" in s.labels
-    )
+    counts: dict[float, float] = {}
+    for sample in mine("request_seconds_bucket"):
+        if "le" in sample.labels:
+            bound = float(sample.labels["le"])
+            counts[bound] = counts.get(bound, 0.0) + sample.value
     # A counter appears with its first event: a version that answers and has none counted none.
     none = 0.0 if current else None
     return ServedModel(
@@ -171,7 +173,7 @@ def _served(model: str, number: int | None, current: bool, by_name: dict[str, li
         rows=sum(sample.value for sample in rows) if rows else none,
         errors=sum(sample.value for sample in failed) if requests else none,
         queued_rows=sum(sample.value for sample in waiting) if waiting and current else None,
-        latency=tuple(buckets),
+        latency=tuple(sorted(counts.items())),
     )  # fmt: skip
 
 

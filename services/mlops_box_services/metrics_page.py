@@ -1,0 +1,40 @@
+"""``/metrics``: Prometheus' text format, or OpenMetrics where the scraper asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from mlops_box.serving.metrics_snapshot import MetricsSnapshot
+
+
+class _Collector:
+    """Hands a snapshot to Prometheus' registry."""
+
+    def __init__(self, snapshot: MetricsSnapshot):
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Any]:
+        return self._snapshot.families()
+
+
+def metrics_page(snapshot: MetricsSnapshot, accept: str) -> tuple[bytes, bytes]:
+    """The page, and its content type as ``accept`` (a request's header, may be empty) negotiates it."""
+    from prometheus_client import CollectorRegistry, ProcessCollector
+    from prometheus_client.exposition import choose_encoder
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(snapshot))
+    ProcessCollector(registry=registry)
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type.encode()
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; 0 where the system does not tell it this way."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
