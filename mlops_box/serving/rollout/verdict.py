@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import ceil, exp, log
 from typing import Any, Literal
@@ -111,6 +111,8 @@ def judge(plan: Plan, stage: Stage, evidence: Mapping[tuple[LiveState, int], Sta
 
 def _judge_stage(plan: Plan, evidence: StageEvidence, needed: float) -> Verdict:
     signals = tuple(_TESTS[name](evidence, plan.limits, needed) for name in SIGNALS[evidence.state])
+    if _is_better(evidence, needed):
+        signals = tuple(_excused(signal) for signal in signals)
     requests, tripped = evidence.candidate.requests, evidence.candidate.tripped
     if tripped:
         return Verdict("bad", f"the circuit breaker opened: {tripped}", requests, signals, tripped)
@@ -205,6 +207,22 @@ _TESTS: dict[SignalName, Test] = {
     "errors": _errors, "latency": _latency, "predictions": _predictions,
     "disagreement": _disagreement, "quality": _quality,
 }  # fmt: skip
+
+
+def _is_better(evidence: StageEvidence, needed: float) -> bool:
+    """Whether ground truth proves the candidate better, as surely as worse must be proven."""
+    candidate, champion = evidence.candidate, evidence.champion
+    mine, theirs = Sum(candidate.truths, candidate.loss), Sum(champion.truths, champion.loss)
+    return bool(mine.n and theirs.n) and log_e_above(theirs, mine) >= log(needed)
+
+
+def _excused(signal: Signal) -> Signal:
+    """To differ from a champion is no fault in who is proven better than it: after the world has changed, it must."""
+    if signal.name not in ("disagreement", "predictions") or signal.outcome == "good":
+        return signal
+    return replace(
+        signal, outcome="good", text=f"{signal.text}; but ground truth proves the new version better"
+    )
 
 
 def _signal(
