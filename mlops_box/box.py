@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlops_box.monitoring.windows import WindowStore
     from mlops_box.project import ProjectRegistry
     from mlops_box.serving.prediction_store import PredictionStore
+    from mlops_box.serving.tokens import TokenStore
 
 
 class Box:
@@ -105,6 +106,12 @@ class Box:
         from mlops_box.serving.prediction_store import PredictionStore
 
         return PredictionStore(self.home.predictions, self.db, self.objects, self.ledger, self.clock)
+
+    @cached_property
+    def tokens(self) -> TokenStore:
+        from mlops_box.serving.tokens import TokenStore
+
+        return TokenStore(self.db, self.ledger, self.clock)
 
     @cached_property
     def windows(self) -> WindowStore:

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decisions": ("decisions", "What the policy decided; accept a suggestion."),
     "policy": ("policy", "The retraining policy: replay it over stored history."),
     "ledger": ("ledger", "The record of every act."),
+    "tokens": ("tokens", "Who may call the server from elsewhere."),
     "schema": ("schema", "Print the JSON Schema of mlops.toml."),
     "completion": ("completion", "Print the shell completion script."),
 }

@@ -1,0 +1,134 @@
+"""Whether a caller may do what a route needs: its bearer token against what box.db holds.
+
+The tokens are kept in memory and read again when box.db changed, by the thread that watches it: a request costs one
+SHA-256 and one comparison, and no database.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mlops_box.clock import Clock
+from mlops_box.serving.problems import Headers, HttpProblem
+from mlops_box.serving.tokens import Scope, Token, TokenStore, read_token
+
+log = logging.getLogger(__name__)
+
+Need = Literal["open", "predict", "feedback", "admin"]
+# Failing attempts a second that are answered each by its own reason, and how many may come at once.
+FAILURES_PER_S = 10.0
+FAILURES_AT_ONCE = 50.0
+_NOBODY = "0" * 64
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, by the token's name."""
+
+    name: str
+    scopes: tuple[Scope, ...]
+
+
+class Authorizer:
+    """Checks ``Authorization`` headers.
+
+    Failing attempts beyond a rate are answered 429 and their connection is closed; a good token is never held back by
+    the bad ones of others.
+
+    Args:
+        local: The token of this machine's own processes, see :mod:`mlops_box.serving.local_token`.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenStore,
+        clock: Clock,
+        *,
+        local: str | None = None,
+    ):
+        self._store = tokens
+        self._clock = clock
+        self._local = read_token(local.encode()) if local is not None else None
+        self._tokens: dict[str, Token] = {}
+        self._allowance = FAILURES_AT_ONCE
+        self._failed_s = clock.monotonic_s()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the tokens again; for a thread beside the event loop. Replaced whole, so that readers need no lock."""
+        tokens = {token.id: token for token in self._store.list() if token.revoked_at is None}
+        if tokens.keys() != self._tokens.keys():
+            log.info("tokens: %s", ", ".join(sorted(token.name for token in tokens.values())) or "none")
+        self._tokens = tokens
+
+    def allowed(self, authorization: bytes | None, need: Need | None) -> Caller | None:
+        """Pass, and say who it is, or raise.
+
+        Args:
+            authorization: The value of the header; ``None`` where there is none.
+            need: What the route needs; ``open`` asks nobody, ``None`` any valid token.
+
+        Raises:
+            HttpProblem: 401 no valid token, 403 the token does not allow this, 429 too many failing attempts.
+        """
+        if need == "open":
+            return None
+        caller, trouble = self._caller(authorization)
+        if caller is None:
+            raise self._failed(HttpProblem(
+                401, "unauthorized", trouble, headers=((b"www-authenticate", _challenge(authorization)),),
+                hint="send Authorization: Bearer TOKEN; mlops-box tokens create makes one",
+            ))  # fmt: skip
+        if need is not None and need not in caller.scopes:
+            raise self._failed(HttpProblem(
+                403, "forbidden", f"the token {caller.name!r} does not allow {need!r}",
+                headers=((b"www-authenticate", b'Bearer realm="mlops-box", error="insufficient_scope", scope="%b"' % need.encode()),),
+                hint=f"mlops-box tokens create NAME --scope {need}",
+            ))  # fmt: skip
+        return caller
+
+    def _caller(self, authorization: bytes | None) -> tuple[Caller | None, str]:
+        if authorization is None:
+            return None, "a token is needed"
+        scheme, _, text = authorization.partition(b" ")
+        given = read_token(text.strip()) if scheme.lower() == b"bearer" else None
+        if given is None:
+            return None, "the Authorization header holds no token of this server"
+        id_, digest = given
+        if self._local is not None and id_ == self._local[0]:
+            if hmac.compare_digest(digest, self._local[1]):
+                return Caller("local", ("predict", "feedback", "admin")), ""
+            return None, "the token is not valid"
+        token = self._tokens.get(id_)
+        # An unknown id takes the same way: what differs in time tells only the public id.
+        same = hmac.compare_digest(digest, token.digest if token is not None else _NOBODY)
+        if token is None or not same or not self._is_valid(token, self._clock.now()):
+            return None, "the token is not valid"
+        return Caller(token.name, token.scopes), ""
+
+    @staticmethod
+    def _is_valid(token: Token, now: datetime) -> bool:
+        return token.state(now) == "valid"
+
+    def _failed(self, problem: HttpProblem) -> HttpProblem:
+        """The answer to a failing attempt: its own, or 429 beyond the rate (a token bucket over all callers)."""
+        now_s = self._clock.monotonic_s()
+        self._allowance = min(FAILURES_AT_ONCE, self._allowance + (now_s - self._failed_s) * FAILURES_PER_S)
+        self._failed_s = now_s
+        if self._allowance < 1.0:
+            headers: Headers = ((b"retry-after", b"1"), (b"connection", b"close"))
+            return HttpProblem(
+                429, "attempts", "too many attempts without a valid token", headers=headers,
+                hint="a request with a valid token is answered at any time",
+            )  # fmt: skip
+        self._allowance -= 1.0
+        return problem
+
+
+def _challenge(authorization: bytes | None) -> bytes:
+    """RFC 6750, section 3: the error is named only where a token was sent."""
+    return b'Bearer realm="mlops-box"' + (b', error="invalid_token"' if authorization is not None else b"")
