@@ -130,7 +130,7 @@ class Metrics:
         """What was counted until now.
 
         Args:
-            gauges: By a metric's name: values that are measured, not counted.
+            gauges: By a metric's name: values that are measured, or counted elsewhere.
             loaded: The (model, version) in memory; the series of others are dropped some time after they left.
             now_s: A monotonic clock's reading.
         """

@@ -37,20 +37,28 @@ class ModelCall(NamedTuple):
 
 @dataclass(slots=True)
 class _Item:
-    """One request's rows on their way through a batch; ``called_s``: when the model was called with them."""
+    """One request's rows on their way through a batch.
+
+    Attributes:
+        started_s: When the request arrived.
+        joined_s: When its rows were checked and joined the batcher.
+        called_s: When the model was called with them.
+    """
 
     rows: Rows
     variant: Variant
     started_s: float
+    joined_s: float
     called_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answers of one request, the ids they were logged under, and the batch it was part of."""
+    """The answers of one request, the ids they were logged under, when it joined its batch and what that cost."""
 
     answers: Answers
     ids: PredictionIds
+    joined_s: float
     call: ModelCall
 
 
@@ -87,12 +95,13 @@ class Predictor:
         lane = slot.lane
         if lane is None:
             lane = slot.lane = self._lane(slot)
-        reply: Reply = await lane.submit(_Item(rows, variant, started_s))
+        reply: Reply = await lane.submit(_Item(rows, variant, started_s, self._clock.monotonic_s()))
         return reply
 
     def predict_now(self, slot: Slot, rows: Rows, variant: Variant) -> Reply:
         """The same without an event loop, in one call."""
-        item = _Item(rows, variant, self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        item = _Item(rows, variant, now_s, now_s)
         return self._finish(slot, [item], self._run(slot, [item]))[0]
 
     def store_truth(self, model: str, truths: Sequence[Truth]) -> None:
@@ -168,7 +177,10 @@ class Predictor:
             )
         call = ModelCall(items[0].called_s, now_s, total, len(items))
         self._metrics.called(version.model, number, total, now_s - call.started_s)
-        return [Reply(answers, ids, call) for answers, ids in zip(results, all_ids, strict=True)]
+        return [
+            Reply(answers, ids, item.joined_s, call)
+            for item, answers, ids in zip(items, results, all_ids, strict=True)
+        ]
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)

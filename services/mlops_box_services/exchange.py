@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from mlops_box.serving.guard import Guard
+from mlops_box.serving.predictor import Reply
 from mlops_box.serving.problems import Headers, HttpProblem
+from mlops_box.serving.slot import Slot
+from mlops_box_services.observing import Observed
 from mlops_box_services.runtime import Runtime
 
 Message = MutableMapping[str, Any]
@@ -22,44 +25,80 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_TIMEOUT_S = 30.0
 JSON_TYPE = b"application/json"
 OCTETS = b"application/octet-stream"
+CLIENT_GONE = "client_gone"
+# nginx's number for it; no answer was sent.
+_CLIENT_GONE_STATUS = 499
 
 
 class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 
+class Sent:
+    """Passes messages on, and keeps what was sent."""
+
+    __slots__ = ("_send", "bytes", "status")
+
+    def __init__(self, send: Send):
+        self._send = send
+        self.status = 0
+        self.bytes = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
 @dataclass(slots=True)
 class Exchange:
-    """A request that passed the guard.
+    """One request. Routes see it once it has passed the guard.
 
     Attributes:
-        request_id: The client's, or one made here.
+        headers: Names in lower case.
         started_s: When it arrived, by the clock's monotonic counter.
+        whole: The body, where it came in one piece with the headers.
+        request_id: The client's, or one made here.
+        runtime: What serves.
+        route: The template of the path, once it is known.
+        slot, variant, reply: Which version was asked, as what, and its answer, as far as it came to that.
+        sent: What another app answered in our place.
+        outcome: ``ok`` or the code of the error.
     """
 
     scope: Scope
     receive: Receive
     send: Send
-    runtime: Runtime
     guard: Guard
-    request_id: bytes
     started_s: float
-
-    @property
-    def path(self) -> str:
-        return str(self.scope["path"])
-
-    @property
-    def method(self) -> str:
-        return str(self.scope["method"])
+    method: str
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    whole: bytes | None = None
+    request_id: bytes = b"-"
+    runtime: Runtime = field(init=False)
+    bytes_in: int = 0
+    route: str | None = None
+    slot: Slot | None = None
+    variant: str | None = None
+    reply: Reply | None = None
+    sent: Sent | None = None
+    outcome: str = "ok"
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that (lower case) name."""
-        return next((value for key, value in self.scope["headers"] if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
     async def body(self) -> bytes:
         """The whole body, see :func:`read_body`."""
-        return await read_body(self.receive, self.guard)
+        body = self.whole if self.whole is not None else await read_body(self.receive, self.guard)
+        self.bytes_in = len(body)
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +162,27 @@ async def send_answer(send: Send, answer: Answer, request_id: bytes) -> None:
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def observe(exchange: Exchange, answer: Answer | None, ended_s: float) -> Observed:
+    """What there is to tell of a request that is over.
+
+    Args:
+        answer: ``None``: somebody else answered, or nobody.
+    """
+    status, size = (answer.status, len(answer.body)) if answer is not None else (_CLIENT_GONE_STATUS, 0)
+    if answer is None and exchange.sent is not None:
+        status, size = exchange.sent.status, exchange.sent.bytes
+    client = exchange.scope.get("client")
+    slot, reply, outcome = exchange.slot, exchange.reply, exchange.outcome
+    return Observed(
+        exchange.started_s, ended_s, "http", exchange.method, exchange.route, status,
+        reply.answers.outcome if reply is not None and outcome == "ok" else outcome,
+        exchange.request_id, exchange.headers, client[0] if client else None, exchange.bytes_in, size,
+        model=slot.version.model if slot is not None else None,
+        version=slot.version.number if slot is not None else None,
+        variant=exchange.variant,
+        rows=len(reply.ids) if reply is not None else None,
+        joined_s=reply.joined_s if reply is not None else None,
+        call=reply.call if reply is not None else None,
+    )  # fmt: skip

@@ -5,10 +5,7 @@ BentoML spends 1.0-1.6 ms of CPU on a request, a model about 0.02 ms. The routes
 
 from __future__ import annotations
 
-import itertools
 import logging
-import re
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +15,7 @@ from mlops_box.serving.guard import Guard
 from mlops_box.serving.problems import HttpProblem, problem_of
 from mlops_box_services import pages, rows_api
 from mlops_box_services.exchange import (
+    CLIENT_GONE,
     Answer,
     App,
     ClientGone,
@@ -26,8 +24,11 @@ from mlops_box_services.exchange import (
     Receive,
     Scope,
     Send,
+    Sent,
+    observe,
     send_answer,
 )
+from mlops_box_services.request_ids import RequestIds
 from mlops_box_services.routes import Routes
 from mlops_box_services.runtime import Runtime
 
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 # BentoML's own pages; whatever else it might offer stays closed.
 _INNER_PATHS = frozenset({"/", "/schema.json", "/healthz"})
 _INNER_FOLDERS = ("/static_content/", "/assets/")
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class Front:
@@ -62,8 +62,7 @@ class Front:
         self._routes = Routes([*rows_api.routes(), *pages.routes(document)])
         self._runtime: Runtime | None = None
         self._clock = SystemClock()
-        self._id_prefix = secrets.token_hex(6).encode()
-        self._id_counter = itertools.count()
+        self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -88,29 +87,46 @@ class Front:
         await self._inner(scope, receiving, sending)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started_s = self._clock.monotonic_s()
-        request_id = b"-"
+        exchange = self.exchange(scope, receive, send)
+        answer = await self.respond(exchange)
+        if answer is not None:
+            await send_answer(send, answer, exchange.request_id)
+        self.done(exchange, answer)
+
+    def exchange(self, scope: Scope, receive: Receive, send: Send, whole: bytes | None = None) -> Exchange:
+        """A request that has just arrived."""
+        return Exchange(
+            scope, receive, send, self._guard, self._clock.monotonic_s(), scope["method"], scope["path"], scope["headers"], whole,
+        )  # fmt: skip
+
+    async def respond(self, exchange: Exchange) -> Answer | None:
+        """The answer to a request, whatever happens; ``None`` when BentoML's app gave it or the client has gone."""
         try:
-            given = self._guard.check(scope["method"], scope["headers"])
-            request_id = self._request_id(given)
+            given = self._guard.check(exchange.method, exchange.headers)
+            exchange.request_id = self._request_ids.take(given)
             if self._runtime is None:
                 raise HttpProblem(
                     503, "starting", "the server is starting", headers=((b"retry-after", b"1"),)
                 )
-            exchange = Exchange(scope, receive, send, self._runtime, self._guard, request_id, started_s)
-            answer = await self._answer(exchange)
+            exchange.runtime = self._runtime
+            return await self._answer(exchange)
         except ClientGone:
-            return
+            exchange.outcome = CLIENT_GONE
+            return None
         except HttpProblem as problem:
-            answer = self._refusal(problem)
+            return self._refusal(exchange, problem)
         except BoxError as error:
-            answer = self._refusal(problem_of(error))
+            return self._refusal(exchange, problem_of(error))
         except Exception:  # the process's boundary: the client gets a shape it knows, the log the rest
-            log.exception("request %s failed", request_id.decode())
+            log.exception("request %s failed", exchange.request_id.decode())
             message = "an unexpected failure; the server's log has it under this request id"
-            answer = self._refusal(HttpProblem(500, "internal", message))
-        if answer is not None:
-            await send_answer(send, answer, request_id)
+            return self._refusal(exchange, HttpProblem(500, "internal", message))
+
+    def done(self, exchange: Exchange, answer: Answer | None) -> None:
+        """To be called once a request is over: tells whoever wants to know."""
+        observers = self._runtime.observers if self._runtime is not None else None
+        if observers is not None:
+            observers.tell(observe(exchange, answer, self._clock.monotonic_s()))
 
     async def _answer(self, exchange: Exchange) -> Answer | None:
         """The answer of our routes; ``None`` when BentoML's app has answered."""
@@ -118,17 +134,16 @@ class Front:
         if path in _INNER_PATHS or path.startswith(_INNER_FOLDERS):
             if exchange.method not in ("GET", "HEAD"):
                 raise HttpProblem(405, "method", f"{exchange.method} is not possible here", hint="use GET")
-            await self._inner(exchange.scope, exchange.receive, exchange.send)
+            exchange.route = path if path in _INNER_PATHS else f"{_INNER_FOLDERS[0]}*"
+            exchange.sent = Sent(exchange.send)
+            await self._inner(exchange.scope, exchange.receive, exchange.sent)
             return None
         route, parts = self._routes.find(exchange.method, path)
+        exchange.route = route.path
         return await route.handle(exchange, **parts)
 
-    def _request_id(self, given: bytes | None) -> bytes:
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given
-        return b"%b-%x" % (self._id_prefix, next(self._id_counter))
-
-    def _refusal(self, problem: HttpProblem) -> Answer:
+    def _refusal(self, exchange: Exchange, problem: HttpProblem) -> Answer:
+        exchange.outcome = problem.code
         if self._runtime is not None:
             self._runtime.metrics.refused(problem.code)
         return Answer(problem.status, problem.body(), headers=problem.headers)

@@ -49,7 +49,7 @@ async def feedback(exchange: Exchange, name: str) -> Answer:
     """Ground truth for earlier predictions, all or nothing."""
     runtime = exchange.runtime
     body = await exchange.body()
-    slot = await slot_of(runtime, name)
+    slot = exchange.slot = await slot_of(runtime, name)
     try:
         truths = TruthReader(slot.version.signature).read_all(_truth_items(body))
         runtime.predictor.store_truth(slot.version.model, truths)
@@ -75,9 +75,10 @@ async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], Row
     if slot is None:
         slot = await slot_of(runtime, name)
         variant = "direct"
+    exchange.slot, exchange.variant = slot, variant
     try:
         rows = rows_for(slot.door)
-        reply = await runtime.predictor.predict(slot, rows, variant, exchange.started_s)
+        reply = exchange.reply = await runtime.predictor.predict(slot, rows, variant, exchange.started_s)
     except BoxError as error:
         runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code, variant)
         raise

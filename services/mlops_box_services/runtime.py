@@ -20,6 +20,7 @@ from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.predictor import Predictor
 from mlops_box.serving.router import Router
 from mlops_box_services.metrics_page import resident_bytes
+from mlops_box_services.observers import open_observers
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,13 @@ class Runtime:
 
     Args:
         is_alone: Whether no other request is under way, see :class:`mlops_box.serving.batcher.Batcher`.
+        access_log: Write a line for every request.
+
+    Attributes:
+        observers: Who is told of answered requests; ``None`` while neither access log nor traces are switched on.
     """
 
-    def __init__(self, home: Home, *, is_alone: Callable[[], bool] = lambda: False):
+    def __init__(self, home: Home, *, is_alone: Callable[[], bool] = lambda: False, access_log: bool = False):
         self.box = Box.open(home, actor="server")
         self.metrics = Metrics()
         self.router = Router(self.box.db, self.box.models, self.box.projects, on_load=self.metrics.swapped)
@@ -49,6 +54,7 @@ class Runtime:
             raise
         self.log.start()
         self.predictor = Predictor(self.log, self.box.clock, self.metrics, is_alone=is_alone)
+        self.observers = open_observers(home, self.box.clock, access_log=access_log, environ=os.environ)
         self._watch_problem: str | None = None
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="champions", daemon=True)
@@ -63,6 +69,8 @@ class Runtime:
             return
         self._stop.set()
         self._watcher.join()
+        if self.observers is not None:
+            self.observers.close()
         try:
             self.log.close()
         finally:
@@ -98,6 +106,7 @@ class Runtime:
             table.LOG_FAILED.name: {(): float(self.log.failure is not None)},
             table.MEMORY.name: {(): float(resident_bytes())},
             table.WORKERS.name: {(): 1.0},
+            table.OBSERVATIONS_DROPPED.name: {(): float(self.observers.dropped if self.observers else 0)},
         }
         return self.metrics.snapshot(
             gauges=gauges,
