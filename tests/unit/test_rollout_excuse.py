@@ -12,7 +12,9 @@ from mlops_box.serving.rollout.verdict import Verdict, judge
 PLAN = Plan(shadow=timedelta(minutes=1), min_requests=100)
 
 
-def shadow(requests: int, *, differs: float, loss: float | None, champion_loss: float = 0.6) -> Verdict:
+def shadow(
+    requests: int, *, differs: float, loss: float | None, champion_loss: float = 0.6, expected: bool = False
+) -> Verdict:
     candidate, champion = Counts(), Counts()
     for _ in range(requests):
         for counts in (candidate, champion):
@@ -22,7 +24,8 @@ def shadow(requests: int, *, differs: float, loss: float | None, champion_loss: 
             candidate.judged(loss)
             champion.judged(champion_loss)
     stage = stages(PLAN)[0]
-    return judge(PLAN, stage, {("shadow", 0): StageEvidence("shadow", 0, champion, candidate)})
+    evidence = {("shadow", 0): StageEvidence("shadow", 0, champion, candidate)}
+    return judge(PLAN, stage, evidence, truth_expected=expected)
 
 
 def test_without_ground_truth_another_answer_is_a_fault() -> None:
@@ -44,3 +47,11 @@ def test_a_little_better_is_no_proof() -> None:
 
 def test_worse_and_different_stays_a_fault() -> None:
     assert shadow(400, differs=0.9, loss=0.9).outcome == "bad"
+
+
+def test_where_ground_truth_is_expected_the_shadow_waits_for_it() -> None:
+    waiting = shadow(400, differs=0.9, loss=None, expected=True)
+    assert waiting.outcome == "cannot_tell"
+    assert "must prove the new version better" in waiting.reason
+    assert shadow(400, differs=0.9, loss=0.2, expected=True).outcome == "good"
+    assert shadow(400, differs=0.9, loss=0.9, expected=True).outcome == "bad"

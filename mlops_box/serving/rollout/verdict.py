@@ -9,7 +9,7 @@ always-valid tests of :mod:`mlops_box.serving.rollout.sequential`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import ceil, exp, log
@@ -94,25 +94,45 @@ class Verdict:
         }  # fmt: skip
 
 
-def judge(plan: Plan, stage: Stage, evidence: Mapping[tuple[LiveState, int], StageEvidence]) -> Verdict:
-    """The verdict on the present stage; earlier ones can still condemn (a truth may come late), but not vouch."""
+def judge(
+    plan: Plan,
+    stage: Stage,
+    evidence: Mapping[tuple[LiveState, int], StageEvidence],
+    *,
+    truth_expected: bool = False,
+) -> Verdict:
+    """The verdict on the present stage; earlier ones can still condemn (a truth may come late), but not vouch.
+
+    To answer differently is a fault, unless ground truth proves the new version better. In the shadow, where nobody is
+    answered by it, that proof is waited for where ground truth is expected.
+
+    Args:
+        truth_expected: Whether the champion's predictions usually get their truth.
+    """
     needed = 1 / FALSE_ALARM * sum(len(SIGNALS[one.state]) for one in stages(plan))
     nothing = StageEvidence(stage.state, stage.step, Counts(), Counts())
-    now = _judge_stage(plan, evidence.get((stage.state, stage.step), nothing), needed)
+    better = _is_better(evidence.values(), needed)
+
+    def look(found: StageEvidence) -> Verdict:
+        return _judge_stage(plan, found, needed, better=better, waits=truth_expected)
+
+    now = look(evidence.get((stage.state, stage.step), nothing))
     if now.outcome == "bad":
         return now
     for key, earlier in evidence.items():
         if key != (stage.state, stage.step):
-            found = _judge_stage(plan, earlier, needed)
+            found = look(earlier)
             if found.outcome == "bad":
                 return found
     return now
 
 
-def _judge_stage(plan: Plan, evidence: StageEvidence, needed: float) -> Verdict:
+def _judge_stage(plan: Plan, evidence: StageEvidence, needed: float, *, better: bool, waits: bool) -> Verdict:
     signals = tuple(_TESTS[name](evidence, plan.limits, needed) for name in SIGNALS[evidence.state])
-    if _is_better(evidence, needed):
+    if better:
         signals = tuple(_excused(signal) for signal in signals)
+    elif waits and evidence.state == "shadow":
+        signals = tuple(_awaited(signal) for signal in signals)
     requests, tripped = evidence.candidate.requests, evidence.candidate.tripped
     if tripped:
         return Verdict("bad", f"the circuit breaker opened: {tripped}", requests, signals, tripped)
@@ -209,11 +229,15 @@ _TESTS: dict[SignalName, Test] = {
 }  # fmt: skip
 
 
-def _is_better(evidence: StageEvidence, needed: float) -> bool:
-    """Whether ground truth proves the candidate better, as surely as worse must be proven."""
-    candidate, champion = evidence.candidate, evidence.champion
-    mine, theirs = Sum(candidate.truths, candidate.loss), Sum(champion.truths, champion.loss)
-    return bool(mine.n and theirs.n) and log_e_above(theirs, mine) >= log(needed)
+def _is_better(evidence: Iterable[StageEvidence], needed: float) -> bool:
+    """Whether the ground truth of all stages proves the candidate better, as surely as worse must be proven."""
+    mine, theirs = Counts(), Counts()
+    for stage in evidence:
+        mine.add(stage.candidate)
+        theirs.add(stage.champion)
+    if not mine.truths or not theirs.truths:
+        return False
+    return log_e_above(Sum(theirs.truths, theirs.loss), Sum(mine.truths, mine.loss)) >= log(needed)
 
 
 def _excused(signal: Signal) -> Signal:
@@ -222,6 +246,14 @@ def _excused(signal: Signal) -> Signal:
         return signal
     return replace(
         signal, outcome="good", text=f"{signal.text}; but ground truth proves the new version better"
+    )
+
+
+def _awaited(signal: Signal) -> Signal:
+    if signal.name != "disagreement" or signal.outcome != "bad":
+        return signal
+    return replace(
+        signal, outcome="cannot_tell", text=f"{signal.text}; ground truth must prove the new version better"
     )
 
 

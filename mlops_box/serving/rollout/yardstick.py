@@ -26,12 +26,14 @@ class Yardstick:
         labels: Several classes are counted by their text; empty otherwise. What is none of them goes to the last bin.
         spread: Two numbers further apart than this disagree; ``None`` where classes are compared.
         error_scale: An absolute error of this size is a loss of 1/2 (regression); ``None`` where classes are compared.
+        truth_expected: Whether the champion's predictions usually get their ground truth.
     """
 
     edges: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
     spread: float | None = None
     error_scale: float | None = None
+    truth_expected: bool = False
 
     @property
     def bins(self) -> int:
@@ -71,7 +73,10 @@ class Yardstick:
     @staticmethod
     def from_json(text: str) -> Yardstick:
         raw = json.loads(text)
-        return Yardstick(tuple(raw["edges"]), tuple(raw["labels"]), raw["spread"], raw["error_scale"])
+        return Yardstick(
+            tuple(raw["edges"]), tuple(raw["labels"]), raw["spread"], raw["error_scale"],
+            bool(raw.get("truth_expected")),
+        )  # fmt: skip
 
 
 def yardstick_for(
