@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mlops_box.db import Database
@@ -19,6 +19,7 @@ from mlops_box.ids import ModelRef
 from mlops_box.models.store import ModelStore
 from mlops_box.project import ProjectRegistry
 from mlops_box.serving.slot import Slot, load_slot
+from mlops_box.serving.wanted import Wanted, read_wanted
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,22 @@ class Route:
     @property
     def is_warm(self) -> bool:
         return self.serving == self.champion and self.problem is None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Slots that could answer, loaded beside those that do.
+
+    Attributes:
+        slots: By model; where the wanted version was refused, what serves now.
+        problems: Why a model's wanted version was refused.
+        retry: A refusal may be over soon: the disk, not the version.
+    """
+
+    wanted: Wanted
+    slots: Mapping[str, Slot]
+    problems: Mapping[str, str]
+    retry: bool
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,8 @@ class Router:
         self._refused: dict[Key, str] = {}
         self._seen_version: int | None = None
         self._retry = False
+        self._failed_for_now = False
+        self._flipped: deque[dict[str, Slot]] = deque()
 
     def champion(self, model: str) -> Slot | None:
         """The slot that answers for a bare name."""
@@ -135,30 +154,58 @@ class Router:
         version = self._db.data_version()
         if version == self._seen_version and not force and not self._retry:
             return False
+        prepared = self.prepare(read_wanted(self._db))
+        self._retry = prepared.retry
+        self.flip(prepared)
+        self.settle()
+        self._seen_version = version
+        return True
+
+    def prepare(self, wanted: Wanted) -> Prepared:
+        """Load what is wanted beside what serves; nothing answers differently until :meth:`flip`."""
+        slots: dict[str, Slot] = {}
+        problems: dict[str, str] = {}
         with self._lock:
-            self._retry = False
-            wanted = self._wanted()
-            slots: dict[str, Slot] = {}
-            routes: dict[str, Route] = {}
-            for model, (number, digest) in wanted.items():
+            self._failed_for_now = False
+            for model, (number, digest) in wanted.champions.items():
                 slot, problem = self._follow(model, number, digest)
                 if slot is not None:
                     slots[model] = slot
-                serving = slot.version.number if slot is not None else None
-                routes[model] = Route(model, number, serving, problem)
-            before, self._table = self._table.slots, _Table(slots, routes)
-            self._retire(before, slots)
-        self._seen_version = version
-        if before != slots:
-            self._after_swap()
-        return True
+                if problem is not None:
+                    problems[model] = problem
+            return Prepared(wanted, slots, problems, self._failed_for_now)
 
-    def _wanted(self) -> dict[str, tuple[int, str]]:
-        rows = self._db.read(
-            "SELECT aliases.model, aliases.number, COALESCE(projects.digest, '') AS digest FROM aliases "
-            "LEFT JOIN projects ON projects.model = aliases.model WHERE aliases.alias = 'champion'"
-        )
-        return {row["model"]: (row["number"], row["digest"]) for row in rows}
+    def flip(self, prepared: Prepared, held: Mapping[str, str] | None = None) -> None:
+        """Let the prepared slots answer from now on: one assignment, so the event loop may do it.
+
+        Args:
+            held: Models that stay with what serves them now, and why: another worker could not load the new version.
+        """
+        before = self._table
+        problems = {**prepared.problems, **(held or {})}
+        slots = {
+            model: slot
+            for model in prepared.wanted.champions
+            if (slot := (before.slots if held and model in held else prepared.slots).get(model)) is not None
+        }
+        routes = {}
+        for model, (number, _) in prepared.wanted.champions.items():
+            serving = slots[model].version.number if model in slots else None
+            routes[model] = Route(model, number, serving, problems.get(model))
+        self._table = _Table(slots, routes)
+        self._flipped.append(before.slots)
+
+    def settle(self) -> None:
+        """After :meth:`flip`: let go of what it replaced. May wait for a load under way, hence not in the event loop."""
+        changed = False
+        with self._lock:
+            now = self._table.slots
+            while self._flipped:
+                before = self._flipped.popleft()
+                changed = changed or before != now
+                self._retire(before, now)
+        if changed:
+            self._after_swap()
 
     def _follow(self, model: str, number: int, digest: str) -> tuple[Slot | None, str | None]:
         current = self._table.slots.get(model)
@@ -176,7 +223,7 @@ class Router:
                 "%s@%d is refused, %s goes on: %s", model, number, current and current.ref, error.message
             )
             if isinstance(error, StorageError):
-                self._retry = True
+                self._failed_for_now = True
             else:
                 self._refused[key] = error.message
             return current, error.message
