@@ -54,12 +54,24 @@ class Authorizer:
         self._clock = clock
         self._local = read_token(local.encode()) if local is not None else None
         self._tokens: dict[str, Token] = {}
+        self._seen_version: int | None = None
         self._allowance = FAILURES_AT_ONCE
         self._failed_s = clock.monotonic_s()
-        self.refresh()
+        # Not by refresh: the number that says whether box.db changed is another one for each thread.
+        self._read()
 
     def refresh(self) -> None:
-        """Read the tokens again; for a thread beside the event loop. Replaced whole, so that readers need no lock."""
+        """Read the tokens again if box.db changed; for one thread beside the event loop.
+
+        The table is replaced whole, so that readers need no lock.
+        """
+        version = self._store.data_version()
+        if version == self._seen_version:
+            return
+        self._read()
+        self._seen_version = version
+
+    def _read(self) -> None:
         tokens = {token.id: token for token in self._store.list() if token.revoked_at is None}
         if tokens.keys() != self._tokens.keys():
             log.info("tokens: %s", ", ".join(sorted(token.name for token in tokens.values())) or "none")

@@ -133,6 +133,10 @@ class TokenStore:
         """All tokens, newest first."""
         return [_token(row) for row in self._db.read("SELECT * FROM tokens ORDER BY created_at DESC, id")]
 
+    def data_version(self) -> int:
+        """Another number than before, in the same thread, where something in box.db changed."""
+        return self._db.data_version()
+
     def valid(self) -> list[Token]:
         """Those that are neither expired nor revoked."""
         now = self._clock.now()

@@ -11,6 +11,7 @@ from typing import Any
 
 from mlops_box.clock import SystemClock
 from mlops_box.errors import BoxError
+from mlops_box.serving.access import Access, refuse_from_elsewhere
 from mlops_box.serving.guard import Guard
 from mlops_box.serving.problems import HttpProblem, problem_of
 from mlops_box_services import pages, rows_api
@@ -46,6 +47,7 @@ class Front:
         inner: BentoML's app: its own pages, the API that is declared, its lifespan.
         open_runtime: Called when the server starts, in the event loop's thread.
         document: BentoML's OpenAPI document, to be completed by our routes.
+        access: By which names it is called, and who bound its address.
     """
 
     def __init__(
@@ -54,11 +56,14 @@ class Front:
         open_runtime: Callable[[], Runtime],
         *,
         document: Callable[[], dict[str, Any]],
+        access: Access = Access(),
         guard: Guard | None = None,
     ):
         self._inner = inner
         self._open_runtime = open_runtime
-        self._guard = guard or Guard()
+        self._guard = guard or Guard(hosts=access.hosts)
+        self._needs_token = access.needs_token
+        self._binds_itself = access.binds_itself
         self._routes = Routes([*rows_api.routes(), *pages.routes(document)])
         self._runtime: Runtime | None = None
         self._clock = SystemClock()
@@ -77,6 +82,8 @@ class Front:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._runtime = self._open_runtime()
+                if self._needs_token:
+                    self._runtime.ask_for_tokens()
             return message
 
         async def sending(message: Message) -> None:
@@ -109,6 +116,11 @@ class Front:
                     503, "starting", "the server is starting", headers=((b"retry-after", b"1"),)
                 )
             exchange.runtime = self._runtime
+            if self._runtime.authorizer is not None:
+                header = exchange.header(b"authorization")
+                self._runtime.authorizer.allowed(header, self._routes.need(exchange.method, exchange.path))
+            elif not self._binds_itself:
+                refuse_from_elsewhere(exchange.scope.get("server"))
             return await self._answer(exchange)
         except ClientGone:
             exchange.outcome = CLIENT_GONE

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from mlops_box.errors import NotFoundError
+from mlops_box.serving.authorization import Need
 from mlops_box.serving.problems import HttpProblem
 from mlops_box_services.exchange import Answer
 
-Need = Literal["open", "predict", "feedback", "admin"]
 Handler = Callable[..., Awaitable[Answer]]
 
 
@@ -62,6 +61,17 @@ class Routes:
                 headers=((b"allow", allowed.encode()),),
             )
         return route, parts
+
+    def need(self, method: str, path: str) -> Need | None:
+        """What a caller must be allowed to do; ``None`` for what is no route, which only a valid token gets to know."""
+        methods = self._exact.get(path)
+        if methods is None:
+            try:
+                methods, _ = self._matching(path)
+            except NotFoundError:
+                return None
+        route = methods.get("GET" if method == "HEAD" else method)
+        return route.needs if route is not None else None
 
     def _methods(self, path: str) -> dict[str, Route]:
         if "{" not in path:

@@ -14,6 +14,8 @@ from mlops_box.box import Box
 from mlops_box.errors import BoxError, ExitCode
 from mlops_box.home import Home
 from mlops_box.serving import metric_table as table
+from mlops_box.serving.authorization import Authorizer
+from mlops_box.serving.local_token import local_token
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.metrics_snapshot import Labels, MetricsSnapshot
 from mlops_box.serving.prediction_log import PredictionLog
@@ -37,6 +39,7 @@ class Runtime:
         access_log: Write a line for every request.
 
     Attributes:
+        authorizer: Who may do what; ``None``: nobody is asked.
         observers: Who is told of answered requests; ``None`` while neither access log nor traces are switched on.
     """
 
@@ -55,6 +58,7 @@ class Runtime:
         self.log.start()
         self.predictor = Predictor(self.log, self.box.clock, self.metrics, is_alone=is_alone)
         self.observers = open_observers(home, self.box.clock, access_log=access_log, environ=os.environ)
+        self.authorizer: Authorizer | None = None
         self._watch_problem: str | None = None
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="champions", daemon=True)
@@ -62,6 +66,11 @@ class Runtime:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+
+    def ask_for_tokens(self) -> None:
+        """From now on; tokens that are made or revoked are seen as promotions are."""
+        tokens, clock = self.box.tokens, self.box.clock
+        self.authorizer = Authorizer(tokens, clock, local=local_token(self.box.home.run))
 
     def close(self) -> None:
         """Finish the log and let go; idempotent."""
@@ -118,6 +127,8 @@ class Runtime:
         while not self._stop.wait(POLL_EVERY_S):
             try:
                 self.router.refresh()
+                if self.authorizer is not None:
+                    self.authorizer.refresh()
                 self._watch_problem = None
             except BoxError as error:
                 if self._watch_problem != error.message:

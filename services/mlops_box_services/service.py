@@ -13,6 +13,7 @@ import bentoml
 from _bentoml_sdk import Service
 
 from mlops_box.home import home_from
+from mlops_box.serving.access import Access, access_from
 from mlops_box_services.exchange import App
 from mlops_box_services.front import Front
 from mlops_box_services.runtime import Runtime
@@ -23,15 +24,18 @@ class BoxService(Service):  # type: ignore[misc]
 
     Attributes:
         open_runtime: Opens what serves; set before :meth:`to_asgi` to serve another home than the environment's.
+        access: How the server may be reached; set before :meth:`to_asgi`, else the environment says it.
         runtime: What serves, once the server has started.
     """
 
     open_runtime: Callable[[], Runtime] | None = None
+    access: Access | None = None
     runtime: Runtime | None = None
 
     def to_asgi(self, is_main: bool = True) -> App:
         inner = super().to_asgi(is_main=is_main)
-        return Front(inner, self._open, document=lambda: self.openapi_spec.asdict())
+        access = self.access or access_from(os.environ)
+        return Front(inner, self._open, document=lambda: self.openapi_spec.asdict(), access=access)
 
     def _open(self) -> Runtime:
         opened = self.open_runtime() if self.open_runtime else Runtime(home_from(os.environ))
