@@ -27,6 +27,12 @@ _PORT = click.IntRange(0, 65535)
     "--prefect-port", type=click.IntRange(1, 65535), help="Of the box's own Prefect [default: a free one]."
 )
 @click.option("--no-scheduler", is_flag=True, help="Only the inference server: no schedules, no Prefect.")
+@click.option(
+    "--access-log/--no-access-log",
+    default=False,
+    show_default=True,
+    help="A JSON line for every request, in logs/access.log.",
+)
 @home_option
 @json_option
 def command(
@@ -34,6 +40,7 @@ def command(
     port: int | None,
     prefect_port: int | None,
     no_scheduler: bool,
+    access_log: bool,
     home: Path | None,
     as_json: bool,
 ) -> None:
@@ -47,7 +54,14 @@ def command(
 
     place = home_from(os.environ, given=home)
     place.create()
-    options = options_for(place, os.environ, port=port, prefect_port=prefect_port, scheduler=not no_scheduler)
+    options = options_for(
+        place,
+        os.environ,
+        port=port,
+        prefect_port=prefect_port,
+        scheduler=not no_scheduler,
+        access_log=access_log,
+    )
     if detach:
         _in_background(place, options, as_json=as_json)
     else:

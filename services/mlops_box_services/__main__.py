@@ -38,7 +38,10 @@ log = logging.getLogger("mlops_box_services")
 @click.option(
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
 )
-def command(home: Path | None, host: str, port: int) -> None:
+@click.option(
+    "--access-log/--no-access-log", default=False, help="A JSON line a request, in logs/access.log."
+)
+def command(home: Path | None, host: str, port: int, access_log: bool) -> None:
     """Serve the champions of a box over HTTP."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -50,7 +53,7 @@ def command(home: Path | None, host: str, port: int) -> None:
     _refuse_second(place)
     _prepare_bentoml(place)
     try:
-        _serve(place, host, listener)
+        _serve(place, host, listener, access_log=access_log)
     finally:
         shutil.rmtree(_metrics_folder(place), ignore_errors=True)
 
@@ -97,12 +100,13 @@ def _prepare_bentoml(home: Home) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
-def _serve(home: Home, host: str, listener: socket.socket) -> None:
+def _serve(home: Home, host: str, listener: socket.socket, *, access_log: bool) -> None:
     import asyncio
 
     import uvicorn
     import uvloop
 
+    from mlops_box_services.eager_http import EagerHttpProtocol
     from mlops_box_services.runtime import Runtime
     from mlops_box_services.service import service
 
@@ -129,11 +133,11 @@ def _serve(home: Home, host: str, listener: socket.socket) -> None:
             self.should_exit = True
 
     address = ServerAddress(host, listener.getsockname()[1], os.getpid())
-    runtime = Runtime(home, is_alone=lambda: len(server.server_state.tasks) <= 1)
+    runtime = Runtime(home, access_log=access_log)
     try:
         service.open_runtime = lambda: runtime
         config = uvicorn.Config(
-            service.to_asgi(), http="httptools", lifespan="on", access_log=False, server_header=False, log_level="warning",
+            service.to_asgi(), http=EagerHttpProtocol, proxy_headers=False, lifespan="on", access_log=False, server_header=False, log_level="warning",
             log_config=None, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GRACE_S, ws="none",
         )  # fmt: skip
         server = Server(config)

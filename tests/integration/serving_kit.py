@@ -213,16 +213,22 @@ class Server:
         return self.process.wait(timeout=20)
 
 
-def environment() -> dict[str, str]:
+def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that finds our packages."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(SERVICES.parent), str(SERVICES)])}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(SERVICES.parent), str(SERVICES)]),
+        **(more or {}),
+    }
 
 
-def start_server(home: Path, *, timeout_s: float = 60.0) -> Server:
+def start_server(
+    home: Path, *options: str, environ: dict[str, str] | None = None, timeout_s: float = 60.0
+) -> Server:
     """Start ``python -m mlops_box_services`` on a free port and wait for its address."""
-    command = [sys.executable, "-m", "mlops_box_services", "--home", str(home), "--port", "0"]
+    command = [sys.executable, "-m", "mlops_box_services", "--home", str(home), "--port", "0", *options]
     with (home / "logs" / "server.log").open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment())
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment(environ))
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         address = ServerAddress.read(home / "run")
@@ -237,8 +243,8 @@ def start_server(home: Path, *, timeout_s: float = 60.0) -> Server:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[Server]:
-    server = start_server(home)
+def running(home: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[Server]:
+    server = start_server(home, *options, environ=environ)
     try:
         yield server
     finally:

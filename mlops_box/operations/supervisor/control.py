@@ -37,6 +37,7 @@ def options_for(
     port: int | None,
     prefect_port: int | None,
     scheduler: bool = True,
+    access_log: bool = False,
 ) -> UpOptions:
     """Fill in what was not said: the usual port, and a free one (or the one in use) for Prefect; 0 is a free one."""
     if prefect_port is None:
@@ -47,6 +48,7 @@ def options_for(
         port=DEFAULT_PORT if port is None else port or free_port(),
         prefect_port=prefect_port,
         scheduler=scheduler,
+        access_log=access_log,
         external_api=external_api(environ),
     )
 
@@ -83,6 +85,7 @@ def start_detached(home: Home, options: UpOptions, progress: Progress) -> UpStat
         sys.executable, "-m", "mlops_box.operations.supervisor", "--home", str(home.root),
         "--port", str(options.port), "--prefect-port", str(options.prefect_port),
         *([] if options.scheduler else ["--no-scheduler"]),
+        *(["--access-log"] if options.access_log else []),
     ]  # fmt: skip
     with output.open("wb") as stream:
         process = subprocess.Popen(

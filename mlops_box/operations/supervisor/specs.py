@@ -30,12 +30,14 @@ class UpOptions:
         port: Of the inference server, on 127.0.0.1.
         prefect_port: Of the box's own Prefect server; unused when the user has one.
         scheduler: Run Prefect and the runner beside the inference server.
+        access_log: The inference server writes a line for every request.
         external_api: The user's ``PREFECT_API_URL``; the box then starts no Prefect server.
     """
 
     port: int
     prefect_port: int
     scheduler: bool = True
+    access_log: bool = False
     external_api: str | None = None
 
     @property
@@ -113,7 +115,14 @@ def specs(
         ProcessSpec(
             name="server",
             title="inference server",
-            command=_python("mlops_box_services", "--home", root, "--port", str(options.port)),
+            command=_python(
+                "mlops_box_services",
+                "--home",
+                root,
+                "--port",
+                str(options.port),
+                *(["--access-log"] if options.access_log else []),
+            ),
             env=plain | TELEMETRY_OFF | mark,
             healthy=lambda _pid: answers(f"http://{LOOPBACK}:{options.port}/livez", timeout_s=5.0),
         )
