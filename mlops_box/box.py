@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlops_box.monitoring.windows import WindowStore
     from mlops_box.project import ProjectRegistry
     from mlops_box.serving.prediction_store import PredictionStore
+    from mlops_box.serving.rollout.store import RolloutStore
     from mlops_box.serving.tokens import TokenStore
 
 
@@ -106,6 +107,12 @@ class Box:
         from mlops_box.serving.prediction_store import PredictionStore
 
         return PredictionStore(self.home.predictions, self.db, self.objects, self.ledger, self.clock)
+
+    @cached_property
+    def rollouts(self) -> RolloutStore:
+        from mlops_box.serving.rollout.store import RolloutStore
+
+        return RolloutStore(self.db, self.models, self.ledger, self.clock)
 
     @cached_property
     def tokens(self) -> TokenStore:

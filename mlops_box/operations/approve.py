@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from mlops_box.box import Box
-from mlops_box.errors import GateError
 from mlops_box.models.approvals import Approval
 from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import ModelVersion
+from mlops_box.operations.rollout import let_in
 
 _DEFAULT_LIFETIME = timedelta(days=7)
 
@@ -48,25 +48,6 @@ def approve(box: Box, ref: str, *, reason: str, break_glass: bool = False) -> Ap
     return ApproveOutcome(approval, note is None, note)
 
 
-def lacks_approval(box: Box, version: ModelVersion) -> bool:
-    """Whether the version's project asks for an approval and none stands."""
-    registered = box.projects.for_model(version.model)
-    if registered is None or registered.declaration.gates.approval == "none":
-        return False
-    return box.approvals.standing(version) is None
-
-
-def require_approval(box: Box, version: ModelVersion) -> None:
-    """Raises :class:`GateError` where an approval is asked for and none stands."""
-    if not lacks_approval(box, version):
-        return
-    expired = "; the one it had has expired" if box.approvals.list(version) else ""
-    raise GateError(
-        f"{version.ref} needs an approval before it serves{expired}",
-        hint=f'mlops-box models approve {version.ref} --reason "..." (by somebody other than its author)',
-    )
-
-
 def _promote(box: Box, version: ModelVersion, approval: Approval) -> str | None:
     """Make it champion, over the one it was compared with only; returns why not."""
     number = box.models.aliases(version.model).get(CHAMPION)
@@ -75,5 +56,7 @@ def _promote(box: Box, version: ModelVersion, approval: Approval) -> str | None:
         return None
     if now != version.lineage.get("champion"):
         return f"it was compared with another champion; mlops-box models promote {version.ref} promotes it all the same"
-    box.models.set_champion(version, reason=f"approved by {approval.approved_by}: {approval.reason}")
+    rollout = let_in(box, version, reason=f"approved by {approval.approved_by}: {approval.reason}")
+    if rollout is not None:
+        return f"it takes over by a rollout: mlops-box rollout status {version.model}"
     return None

@@ -24,6 +24,7 @@ from mlops_box.operations.monitor_windows import (
     measure,
 )
 from mlops_box.operations.notify import notify
+from mlops_box.operations.rollout import advance
 from mlops_box.operations.steps import Steps, recorded_run
 from mlops_box.progress import Progress
 from mlops_box.runs import Run
@@ -119,6 +120,7 @@ def monitor(
         alerts = recorded.run("alert", _alert, box, watched, retries=2)
         decided = recorded.run("decide", _decide, box, watched, retries=2)
         acted = recorded.run("act", _act, box, launcher)
+        recorded.run("rollout", advance, box, retries=2)
         recorded.run("notify", notify, box)
         outcome = MonitorOutcome(
             run.id,

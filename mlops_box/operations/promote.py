@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_box.box import Box
-from mlops_box.errors import IntegrityError, UsageError
 from mlops_box.models.store import CHAMPION
-from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, ModelVersion
-from mlops_box.operations.approve import require_approval
+from mlops_box.models.values import ModelVersion
+from mlops_box.operations import rollout
+from mlops_box.operations.approval import require_approval
+from mlops_box.operations.prove import prove
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class PromoteOutcome:
 
 
 def promote(box: Box, ref: str, *, reason: str) -> PromoteOutcome:
-    """Make an accepted version the champion, after it proved on its golden rows that it still runs.
+    """Make an accepted version the champion, after it proved on its golden rows that it still runs; without a rollout,
+    and one that is under way ends.
 
     Raises:
         GateError: It was rejected by its gates, or its project asks for an approval and none stands.
@@ -32,47 +34,31 @@ def promote(box: Box, ref: str, *, reason: str) -> PromoteOutcome:
         NotFoundError: There is no such version.
         UsageError: No reason was given.
     """
-    reason = _checked(reason)
+    reason = rollout.checked_reason(reason)
     version = box.models.get(ref)
     if version.state == "accepted":
         require_approval(box, version)
-        _prove(box, version)
+        prove(box, version)
     before = _champion(box, version.model)
-    return PromoteOutcome(box.models.set_champion(version, reason=reason), before)
+    outcome = PromoteOutcome(box.models.set_champion(version, reason=reason), before)
+    rollout.advance(box, version.model)
+    return outcome
 
 
 def roll_back(box: Box, model: str, *, reason: str) -> PromoteOutcome:
-    """Put the champion before the present one back.
+    """Put the champion before the present one back. A rollout that is under way ends with it.
 
     Raises:
         NotFoundError: There is none.
         UsageError: No reason was given.
     """
-    reason = _checked(reason)
+    reason = rollout.checked_reason(reason)
     before = _champion(box, model)
-    return PromoteOutcome(box.models.roll_back(model, reason=reason), before)
-
-
-def _checked(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not reason:
-        raise UsageError("a reason is needed: it stands in the ledger", hint='--reason "..."')
-    return reason
+    outcome = PromoteOutcome(box.models.roll_back(model, reason=reason), before)
+    rollout.advance(box, model)
+    return outcome
 
 
 def _champion(box: Box, model: str) -> str | None:
     number = box.models.aliases(model).get(CHAMPION)
     return f"{model}@{number}" if number is not None else None
-
-
-def _prove(box: Box, version: ModelVersion) -> None:
-    from mlops_box.models.golden import Golden, check_golden
-    from mlops_box.models.runtime import OnnxModel
-
-    model = OnnxModel(box.models.file(version, PACKED_FILE), version.signature)
-    problems = check_golden(model, Golden.from_json(box.models.file(version, GOLDEN_FILE)))
-    if problems:
-        raise IntegrityError(
-            f"{version.ref} does not answer its golden rows here: {problems[0]}",
-            hint="the runtime differs from the one it was made with; train again",
-        )

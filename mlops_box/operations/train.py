@@ -13,8 +13,9 @@ from mlops_box.errors import BusyError, GateError, TrainingError, UsageError
 from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import GateResult, ModelVersion, VersionDraft
 from mlops_box.monitoring.decisions import Decision
-from mlops_box.operations.approve import lacks_approval
+from mlops_box.operations.approval import lacks_approval
 from mlops_box.operations.locks import held
+from mlops_box.operations.rollout import let_in
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
 from mlops_box.operations.train_files import Found, stored_comparison, version_files
 from mlops_box.operations.training_window import TrainingWindow, choose_rows
@@ -341,8 +342,7 @@ class _Training:
             now = f"{version.model}@{number}" if number is not None else None
             if now != (comparison.champion if comparison else None):
                 return now == version.ref
-            self.box.models.set_champion(version, reason=f"passed its gates ({self.run.trigger})")
-        return True
+            return let_in(self.box, version, reason=f"passed its gates ({self.run.trigger})") is None
 
     def _finish(self, version: ModelVersion, *, promoted: bool, found: Found) -> TrainOutcome:
         notes = found.trained.notes
@@ -364,6 +364,8 @@ class _Training:
     def _why_not_promoted(self, version: ModelVersion) -> str:
         if lacks_approval(self.box, version):
             return f'it waits for an approval: mlops-box models approve {version.ref} --reason "..."'
+        if any(rollout.number == version.number for rollout in self.box.rollouts.open(version.model)):
+            return "it takes over by a rollout, with live requests as evidence: mlops-box rollout status"
         return "it was not promoted: the champion changed while it was being judged"
 
     def _caveats(self, version: ModelVersion, comparison: Comparison | None) -> tuple[str, ...]:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from mlops_box.box import Box
 from mlops_box.errors import NotFoundError, UsageError
-from mlops_box.operations import why_made, why_watched
+from mlops_box.operations import why_made, why_rollout, why_watched
 from mlops_box.operations.explanation import Explanation
 
-_KINDS = "an alert, decision, run or snapshot id, a prediction id, or a version like name@3"
+_KINDS = "an alert, decision, rollout, run or snapshot id, a prediction id, or a version like name@3"
 
 
 def explain(box: Box, subject: str) -> Explanation:
     """Explain one thing.
 
     Args:
-        subject: An id, or an unambiguous beginning of one, of an alert, decision, run or snapshot; a prediction id;
+        subject: An id, or an unambiguous beginning of one, of an alert, decision, rollout, run or snapshot; a prediction id;
             ``name@3``, ``name@alias`` or a model's name (its champion).
 
     Raises:
@@ -34,6 +34,7 @@ def explain(box: Box, subject: str) -> Explanation:
     tries: list[tuple[str, str, Callable[[Box, str], Explanation]]] = [
         ("alert", "alerts", why_watched.explain_alert),
         ("decision", "decisions", why_watched.explain_decision),
+        ("rollout", "rollouts", why_rollout.explain_rollout),
         ("run", "runs", why_made.explain_run),
         ("snapshot", "snapshots", why_made.explain_snapshot),
     ]

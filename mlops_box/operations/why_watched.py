@@ -234,9 +234,17 @@ def _followed(box: Box, decision: Decision) -> list[str]:
         lines.append(str(decision.facts["text"]))
     version = decision.facts.get("version")
     if version:
-        promoted = "became champion" if decision.facts.get("promoted") else "did not become champion"
+        promoted = "became champion" if decision.facts.get("promoted") else _became(box, version)
         lines.append(f"{version} {promoted}")
     return lines or ["it has not been started yet: mlops-box monitor"]
+
+
+def _became(box: Box, ref: str) -> str:
+    """What happened to a version that was not champion at once."""
+    found = next((item for item in box.rollouts.list(ref.partition("@")[0]) if item.ref == ref), None)
+    if found is None:
+        return "did not become champion"
+    return f"went into rollout {found.id}: {found.state.replace('_', ' ')}, {found.reason}"
 
 
 def _indent(lines: list[str]) -> list[str]:

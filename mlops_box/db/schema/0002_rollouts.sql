@@ -4,7 +4,8 @@ CREATE TABLE rollouts (
   id TEXT PRIMARY KEY,
   model TEXT NOT NULL,
   number INTEGER NOT NULL,
-  base INTEGER NOT NULL, -- the champion it is compared with
+  base INTEGER NOT NULL, -- the champion it is compared with,
+  base_since TEXT NOT NULL, -- champion since then: one that came back later is another story
   project TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('proposed','shadow','canary','champion','rejected','rolled_back')),
   step INTEGER NOT NULL,

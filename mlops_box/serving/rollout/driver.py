@@ -45,10 +45,12 @@ def tick(
 
 def look(store: RolloutStore, clock: Clock, forbidden: Forbidden, rollout: Rollout) -> Transition | Hold:
     """What would be done with a rollout now; nothing is changed."""
+    champion = store.champion(rollout.model)
     failed_at = store.last_failure_at(rollout.model) if rollout.state == "proposed" else None
     situation = Situation(
         now=clock.now(),
-        champion=store.champion(rollout.model),
+        champion=champion.number if champion else None,
+        champion_since=champion.since if champion else None,
         under_way=any(
             other.id != rollout.id and other.state != "proposed" for other in store.open(rollout.model)
         ),

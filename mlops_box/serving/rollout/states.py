@@ -28,6 +28,7 @@ class Rollout:
     Attributes:
         number: The candidate.
         base: The champion it was compared with; it ends when another one serves.
+        base_since: When that became champion.
         step: Counts the canary percentages from 0.
         revision: Grows with every change.
         reason: Of the last change.
@@ -40,6 +41,7 @@ class Rollout:
     model: str
     number: int
     base: int
+    base_since: datetime
     project: str
     state: State
     step: int
@@ -91,6 +93,7 @@ class Situation:
 
     Attributes:
         champion: The number that serves.
+        champion_since: Since when.
         under_way: Another rollout of the model has left ``proposed``.
         cools_until: When the model's last failed rollout is far enough in the past.
         forbidden: Why the candidate may not answer live requests yet (an approval is missing); ``None`` when it may.
@@ -98,6 +101,7 @@ class Situation:
 
     now: datetime
     champion: int | None
+    champion_since: datetime | None
     under_way: bool = False
     cools_until: datetime | None = None
     forbidden: str | None = None
@@ -126,14 +130,16 @@ def decide(rollout: Rollout, situation: Situation) -> Transition | Hold:
     """The next move. Good needs proof, time and volume; bad needs proof only; nothing known is no reason to go on."""
     if not rollout.is_open:
         return Hold(f"it is over: {rollout.reason}")
-    if situation.champion != rollout.base:
-        serving = f"{rollout.model}@{situation.champion}" if situation.champion is not None else "nothing"
-        reason = f"{serving} serves now, but {rollout.ref} was compared with {rollout.base_ref}"
-        return Transition(failed_state(rollout), rollout.step, reason)
+    if situation.champion == rollout.number:
+        return Transition("champion", rollout.step, "it was made champion outside of its rollout")
+    if (situation.champion, situation.champion_since) != (rollout.base, rollout.base_since):
+        return Transition(failed_state(rollout), rollout.step, _overtaken(rollout, situation.champion))
     stage = rollout.stage
     if stage is None:
         return _start(rollout, situation)
-    verdict = judge(rollout.plan, stage, situation.evidence)
+    verdict = judge(
+        rollout.plan, stage, situation.evidence, truth_expected=rollout.yardstick.truth_expected
+    )
     if verdict.outcome == "bad":
         return Transition(failed_state(rollout), rollout.step, verdict.reason, verdict)
     if rollout.paused_at is not None:
@@ -157,6 +163,13 @@ def decide(rollout: Rollout, situation: Situation) -> Transition | Hold:
 def failed_state(rollout: Rollout) -> State:
     """Rolled back when it has answered live requests, else rejected."""
     return "rolled_back" if rollout.state == "canary" else "rejected"
+
+
+def _overtaken(rollout: Rollout, champion: int | None) -> str:
+    if champion == rollout.base:
+        return f"{rollout.base_ref} serves again, but another champion has come and gone since {rollout.ref} was proposed"
+    serving = f"{rollout.model}@{champion}" if champion is not None else "nothing"
+    return f"{serving} serves now, but {rollout.ref} was compared with {rollout.base_ref}"
 
 
 def _start(rollout: Rollout, situation: Situation) -> Transition | Hold:

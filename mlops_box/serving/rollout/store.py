@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,14 @@ from mlops_box.serving.rollout.states import Rollout, Transition, failed_state
 from mlops_box.serving.rollout.yardstick import Yardstick
 
 _OPEN = "('proposed', 'shadow', 'canary')"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A model's serving version, and since when."""
+
+    number: int
+    since: datetime
 
 
 class RolloutStore:
@@ -60,9 +69,10 @@ class RolloutStore:
                 if row["number"] == version.number:
                     return _rollout(row)
             champion = _champion(tx, version.model)
-            if champion != base:
+            if champion is None or champion.number != base:
+                serving = f"{version.model}@{champion.number}" if champion else "nothing"
                 raise UsageError(
-                    f"{version.ref} was compared with {version.model}@{base}, but {version.model}@{champion} serves",
+                    f"{version.ref} was compared with {version.model}@{base}, but {serving} serves",
                     hint="train again",
                 )
             for row in rows:
@@ -70,7 +80,7 @@ class RolloutStore:
                     self._move(tx, _rollout(row), Transition("rejected", 0, f"{version.ref} came after it"))
             fresh: Row = {
                 "id": new_id(self._clock), "model": version.model, "number": version.number, "base": base,
-                "project": version.project, "state": "proposed", "step": 0, "revision": 0,
+                "base_since": isoformat(champion.since), "project": version.project, "state": "proposed", "step": 0, "revision": 0,
                 "plan": plan.model_dump_json(), "yardstick": yardstick.to_json(), "reason": reason,
                 "proposed_at": now, "started_at": None, "stage_at": now, "paused_at": None, "ended_at": None,
             }  # fmt: skip
@@ -88,8 +98,7 @@ class RolloutStore:
         with self._db.write() as tx:
             if not _is_unchanged(tx, rollout):
                 return None
-            forward = transition.state in ("shadow", "canary", "champion")
-            if forward and _champion(tx, rollout.model) != rollout.base:
+            if not _still_holds(transition, rollout, _champion(tx, rollout.model)):
                 return None
             if transition.state in ("shadow", "canary") and _other_live(tx, rollout):
                 return None
@@ -159,8 +168,8 @@ class RolloutStore:
         )
         return parse_time(row["at"]) if row and row["at"] else None
 
-    def champion(self, model: str) -> int | None:
-        """The number that serves."""
+    def champion(self, model: str) -> Champion | None:
+        """What serves."""
         return _champion(self._db, model)
 
     def put_evidence(self, rollout_id: str, process: str, rows: Iterable[EvidenceRow]) -> None:
@@ -226,15 +235,24 @@ def abort(rollout: Rollout, reason: str) -> Transition:
     return Transition(failed_state(rollout), rollout.step, reason)
 
 
-def _champion(reader: Database | Transaction, model: str) -> int | None:
-    row = reader.one("SELECT number FROM aliases WHERE model = ? AND alias = ?", (model, CHAMPION))
-    return int(row["number"]) if row else None
+def _champion(reader: Database | Transaction, model: str) -> Champion | None:
+    row = reader.one("SELECT number, since FROM aliases WHERE model = ? AND alias = ?", (model, CHAMPION))
+    return Champion(row["number"], parse_time(row["since"])) if row else None
 
 
 def _is_unchanged(tx: Transaction, rollout: Rollout) -> bool:
     row = tx.one("SELECT state, step, revision FROM rollouts WHERE id = ?", (rollout.id,))
     expected = {"state": rollout.state, "step": rollout.step, "revision": rollout.revision}
     return row == expected and rollout.is_open
+
+
+def _still_holds(transition: Transition, rollout: Rollout, champion: Champion | None) -> bool:
+    """Forward only over the champion it is compared with; or where it has arrived already."""
+    if transition.state in ("rejected", "rolled_back"):
+        return True
+    if transition.state == "champion" and champion is not None and champion.number == rollout.number:
+        return True
+    return champion == Champion(rollout.base, rollout.base_since)
 
 
 def _other_live(tx: Transaction, rollout: Rollout) -> bool:
@@ -247,7 +265,8 @@ def _other_live(tx: Transaction, rollout: Rollout) -> bool:
 
 def _rollout(row: Row) -> Rollout:
     return Rollout(
-        id=row["id"], model=row["model"], number=row["number"], base=row["base"], project=row["project"],
+        id=row["id"], model=row["model"], number=row["number"], base=row["base"], base_since=parse_time(row["base_since"]),
+        project=row["project"],
         state=row["state"], step=row["step"], revision=row["revision"],
         plan=Plan.model_validate(json.loads(row["plan"])), yardstick=Yardstick.from_json(row["yardstick"]),
         reason=row["reason"], proposed_at=parse_time(row["proposed_at"]),
