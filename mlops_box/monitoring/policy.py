@@ -24,6 +24,7 @@ class Trigger:
         text: For people: what was seen.
         amount: For ``rows`` the number of new rows, for ``age`` the champion's age in seconds.
         since: When what was seen began, for the window of a training; ``None`` where nothing began.
+        broken: What is wrong with the data themselves where this was seen: a broken sensor must not be learnt.
     """
 
     name: TriggerName
@@ -34,6 +35,7 @@ class Trigger:
     alert_id: str | None = None
     amount: float | None = None
     since: datetime | None = None
+    broken: str | None = None
 
     @property
     def idempotency_key(self) -> str:
@@ -84,7 +86,7 @@ class _No:
 def decide(policy: Retrain, trigger: Trigger, history: History, now: datetime) -> DecisionDraft:
     """Apply ``[retrain]`` to one trigger. The checks come in the order in which a person would ask.
 
-    Withheld where the trigger is not declared, its mode is off, a retraining is under way, the cooldown since the last one
+    Withheld where the trigger is not declared, its mode is off, the data are broken, a retraining is under way, the cooldown since the last one
     has not passed, the budget is spent, or (in mode ``auto``) it is quiet hours; else suggested or, in mode ``auto``,
     pending.
     """
@@ -93,6 +95,7 @@ def decide(policy: Retrain, trigger: Trigger, history: History, now: datetime) -
     no = (
         _undeclared(policy, trigger)
         or _off(trigger, mode)
+        or _broken(trigger)
         or _under_way(history)
         or _cooldown(policy, history, now)
         or _budget(policy, history, now)
@@ -148,6 +151,16 @@ def _off(trigger: Trigger, mode: Mode) -> _No | None:
     if mode != "off":
         return None
     return _No(f"[retrain] mode is off for {trigger.name}", 'mode = "suggest" or "auto" would have acted', {})
+
+
+def _broken(trigger: Trigger) -> _No | None:
+    if trigger.broken is None:
+        return None
+    return _No(
+        f"the data themselves are broken: {trigger.broken}; a new model would learn that",
+        "the same evidence on whole data would have acted",
+        {"broken": trigger.broken},
+    )
 
 
 def _under_way(history: History) -> _No | None:

@@ -59,8 +59,14 @@ def _alert_trigger(box: Box, watched: Watched, kind: AlertKind) -> Trigger | Non
     windows = box.windows.list(watched.model, number=watched.champion.number, limit=_HISTORY)
     return Trigger(
         name, watched.model, watched.project, _evidence(alert), alert.title,
-        alert_id=alert.id, since=began_at(windows, name),
+        alert_id=alert.id, since=began_at(windows, name), broken=_broken(alert, windows),
     )  # fmt: skip
+
+
+def _broken(alert: Alert, windows: list[Window]) -> str | None:
+    """What was wrong with the data of the window that the alert rests on."""
+    window = next((one for one in windows if one.key == alert.finding["window"]["key"]), None)
+    return window.data.reason if window is not None and window.data.outcome == "bad" else None
 
 
 def _evidence(alert: Alert) -> str:

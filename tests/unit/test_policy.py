@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,6 +78,14 @@ def test_the_policy(
     assert because in draft.reason
     assert draft.facts["otherwise"]
     assert draft.facts["seen"] == seen.text
+
+
+def test_what_a_broken_sensor_shows_is_not_learnt() -> None:
+    seen = replace(trigger("quality"), broken="temp is stuck at 21.5")
+    for mode in ("auto", "suggest"):
+        draft = decide(Retrain.model_validate({"mode": mode}), seen, History(), NOW)
+        assert draft.state == "withheld"
+        assert "temp is stuck at 21.5" in draft.reason
 
 
 def test_a_cooldown_says_until_when() -> None:
