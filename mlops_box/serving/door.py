@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from mlops_box.data.arrays import ArrayContract, MatrixContract, plain_value
 from mlops_box.data.rows import RowContract, RowProblem
@@ -17,6 +16,7 @@ from mlops_box.errors import UsageError
 from mlops_box.models.values import Signature
 from mlops_box.project import Contract, Project
 from mlops_box.serving.columns import Columns
+from mlops_box.serving.json_body import load_json, parse_json, refuse_duplicate_keys
 from mlops_box.serving.problems import MAX_PROBLEMS, ContractViolation
 
 Row = dict[str, Any]
@@ -59,10 +59,13 @@ class Door:
         """The rows of ``{"rows": [{...}]}``, checked.
 
         Raises:
-            UsageError: The body is no JSON of that form.
+            MalformedBody: The body is no JSON, or a key stands twice.
+        UsageError: It has another form.
             ContractViolation: See :meth:`check`.
         """
-        return self.checked(parse_object(body, allowed=("rows",))["rows"])
+        rows = self.checked(_object(parse_json(body), ("rows",))["rows"])
+        refuse_duplicate_keys(body, 1 + sum(map(len, rows)))
+        return rows
 
     def parse_matrix(self, body: bytes) -> Columns:
         """The rows of raw little-endian float32 [rows, features in the order of the signature], checked.
@@ -226,12 +229,13 @@ def parse_object(body: bytes, *, allowed: Sequence[str]) -> dict[str, Any]:
     """A JSON object with exactly the ``allowed`` keys.
 
     Raises:
-        UsageError: No JSON (NaN and infinities are none), no object, a key missing or unknown.
+        MalformedBody: No JSON (NaN and infinities are none), or a key twice in one object.
+        UsageError: No object, a key missing or unknown.
     """
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"the body is no JSON: {error}", hint=f"send {_example(allowed)}") from None
+    return _object(load_json(body), allowed)
+
+
+def _object(value: Any, allowed: Sequence[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError("the body is no JSON object", hint=f"send {_example(allowed)}")
     for key in value:

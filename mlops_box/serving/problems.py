@@ -41,6 +41,12 @@ class ContractViolation(UsageError):
         )
 
 
+class MalformedBody(UsageError):
+    """A request's body is not what its content type says: no JSON, no Arrow stream."""
+
+    code = "malformed"
+
+
 class Overloaded(BusyError):
     """The queue of a model is full."""
 
@@ -80,6 +86,7 @@ class HttpProblem(Exception):
 
 _STATUS: tuple[tuple[type[BoxError], int], ...] = (
     (ContractViolation, 422),
+    (MalformedBody, 400),
     (NotFoundError, 404),
     (UsageError, 422),
     (RefusedError, 422),
