@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mlops_box_services import describe
+from mlops_box_services.asking import slot_of
 from mlops_box_services.exchange import Answer, Exchange, json_answer
 from mlops_box_services.metrics_page import metrics_page
 from mlops_box_services.routes import Route
-from mlops_box_services.rows_api import slot_of
 
 
 def routes(document: Callable[[], dict[str, Any]]) -> list[Route]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import orjson
 
-from mlops_box.errors import BoxError, NotFoundError, UsageError
-from mlops_box.ids import ModelRef, parse_ref
-from mlops_box.serving.door import Door, parse_object
+from mlops_box.errors import BoxError, UsageError
+from mlops_box.serving.door import parse_object
 from mlops_box.serving.predictor import Reply, Rows
 from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.slot import Slot
 from mlops_box.serving.truth import TruthReader
+from mlops_box_services.asking import ask, slot_of
 from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
 from mlops_box_services.routes import Route
-from mlops_box_services.runtime import Runtime
 
 
 def routes() -> list[Route]:
@@ -33,8 +31,8 @@ async def predict(exchange: Exchange, name: str) -> Answer:
     """``{"rows": [...]}``, or rows as raw little-endian float32, to a model named in the path."""
     body = await exchange.body()
     if exchange.header(b"content-type") == OCTETS:
-        return await _predict(exchange, name, lambda door: door.parse_matrix(body))
-    return await _predict(exchange, name, lambda door: door.parse(body))
+        return await _predict(exchange, name, lambda slot: slot.door.parse_matrix(body))
+    return await _predict(exchange, name, lambda slot: slot.door.parse(body))
 
 
 async def predict_named(exchange: Exchange) -> Answer:
@@ -42,7 +40,7 @@ async def predict_named(exchange: Exchange) -> Answer:
     request = parse_object(await exchange.body(), allowed=("model", "rows"))
     if not isinstance(request["model"], str):
         raise UsageError("`model` is no text", hint='send "name" or "name@7"')
-    return await _predict(exchange, request["model"], lambda door: door.checked(request["rows"]))
+    return await _predict(exchange, request["model"], lambda slot: slot.door.checked(request["rows"]))
 
 
 async def feedback(exchange: Exchange, name: str) -> Answer:
@@ -59,29 +57,8 @@ async def feedback(exchange: Exchange, name: str) -> Answer:
     return json_answer({"model": slot.version.model, "stored": len(truths)})
 
 
-async def slot_of(runtime: Runtime, name: str) -> Slot:
-    """The slot of ``name@7``, loaded in a thread when it is not in memory."""
-    ref = _reference(name)
-    slot = runtime.router.loaded(ref)
-    if slot is None:
-        slot = await asyncio.get_running_loop().run_in_executor(None, runtime.router.load, ref)
-    return slot
-
-
-async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Door], Rows]) -> Answer:
-    runtime = exchange.runtime
-    slot = runtime.router.champion(name)
-    variant = "champion"
-    if slot is None:
-        slot = await slot_of(runtime, name)
-        variant = "direct"
-    exchange.slot, exchange.variant = slot, variant
-    try:
-        rows = rows_for(slot.door)
-        reply = exchange.reply = await runtime.predictor.predict(slot, rows, variant, exchange.started_s)
-    except BoxError as error:
-        runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code, variant)
-        raise
+async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Slot], Rows]) -> Answer:
+    slot, reply = await ask(exchange, name, rows_for)
     if exchange.header(b"accept") == OCTETS:
         return _octets(slot, reply)
     answers = reply.answers
@@ -105,13 +82,6 @@ def _octets(slot: Slot, reply: Reply) -> Answer:
     values = answers.probabilities if answers.probabilities is not None else answers.predictions
     headers = ((b"x-model-version", slot.number_header), (b"x-prediction-id", reply.ids[0].encode()))
     return Answer(200, np.array(values, dtype="<f4").tobytes(), OCTETS, headers)
-
-
-def _reference(name: str) -> ModelRef:
-    try:
-        return parse_ref(name)
-    except UsageError as error:
-        raise NotFoundError(error.message, hint=error.hint) from None
 
 
 def _truth_items(body: bytes) -> list[tuple[object, object]]:

@@ -1,0 +1,69 @@
+"""From a model's name and a request's rows to the logged reply: the one way of all protocols."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from mlops_box.errors import BoxError, NotFoundError, UsageError
+from mlops_box.ids import ModelRef, parse_ref
+from mlops_box.serving.predictor import Reply, Rows
+from mlops_box.serving.slot import Slot
+from mlops_box_services.runtime import Runtime
+
+
+class Call(Protocol):
+    """A request of any protocol, which remembers how far it came.
+
+    Attributes:
+        started_s: When it arrived, by the clock's monotonic counter.
+        slot, variant, reply: Set as they become known, for whoever observes requests.
+    """
+
+    runtime: Runtime
+    started_s: float
+    slot: Slot | None
+    variant: str | None
+    reply: Reply | None
+
+
+async def ask(call: Call, name: str, rows_for: Callable[[Slot], Rows]) -> tuple[Slot, Reply]:
+    """Ask the champion of ``name``, or the version that ``name@7`` names.
+
+    Args:
+        rows_for: Gives the request's rows, past the slot's door.
+
+    Raises:
+        NotFoundError: No such model or version.
+        BoxError: What ``rows_for``, the router and the predictor raise; it was counted.
+    """
+    runtime = call.runtime
+    slot = runtime.router.champion(name)
+    variant = "champion"
+    if slot is None:
+        slot = await slot_of(runtime, name)
+        variant = "direct"
+    call.slot, call.variant = slot, variant
+    try:
+        reply = call.reply = await runtime.predictor.predict(slot, rows_for(slot), variant, call.started_s)
+    except BoxError as error:
+        runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code, variant)
+        raise
+    return slot, reply
+
+
+async def slot_of(runtime: Runtime, name: str) -> Slot:
+    """The slot of ``name@7``, loaded in a thread when it is not in memory."""
+    ref = _reference(name)
+    slot = runtime.router.loaded(ref)
+    if slot is None:
+        slot = await asyncio.get_running_loop().run_in_executor(None, runtime.router.load, ref)
+    return slot
+
+
+def _reference(name: str) -> ModelRef:
+    try:
+        return parse_ref(name)
+    except UsageError as error:
+        raise NotFoundError(error.message, hint=error.hint) from None
