@@ -6,7 +6,7 @@ standard sets and local functions are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,11 @@ TEXT_INPUT = "text"
 PREDICTION = "prediction"
 LABEL = "label"
 PROBABILITY = "probability"
+CPU_PROVIDER = "CPUExecutionProvider"
+# onnxruntime's name of where a model runs, with options where there are some.
+Provider = str | tuple[str, dict[str, str]]
+# Model bytes, session options, providers in the order of preference; gives an ``onnxruntime.InferenceSession``.
+MakeSession = Callable[[bytes, Any, list[Provider]], Any]
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,25 @@ class OnnxModel:
         packed: The bytes of ``packed.onnx``.
         signature: Its inputs and outputs.
         threads: Threads within one call; 1 is best for small batches and leaves the other cores to other requests.
+        providers: Where it may run, the first that can; see :mod:`mlops_box.models.devices`.
+        make_session: Makes the session; ``None``: onnxruntime does.
+
+    Attributes:
+        provider: The name of the provider that runs it. onnxruntime passes over one that it cannot load.
 
     Raises:
         IntegrityError: See :func:`inspect_model`; or the graph does not fit the signature.
     """
 
-    def __init__(self, packed: bytes, signature: Signature, *, threads: int = 1):
+    def __init__(
+        self,
+        packed: bytes,
+        signature: Signature,
+        *,
+        threads: int = 1,
+        providers: Sequence[Provider] = (CPU_PROVIDER,),
+        make_session: MakeSession | None = None,
+    ):
         import onnxruntime
 
         inspect_model(packed)
@@ -104,7 +122,8 @@ class OnnxModel:
         # Waiting threads sleep: a spinning pool takes whole cores from the other processes of the box.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(packed, options, providers=["CPUExecutionProvider"])
+            self._session = (make_session or onnxruntime.InferenceSession)(packed, options, list(providers))
+            self.provider = str(self._session.get_providers()[0])
         except self._failures as error:
             raise IntegrityError(f"onnxruntime cannot load the model: {_first_line(error)}") from error
         # The signature counts its features each time it is asked; a call of 20 µs would feel that.

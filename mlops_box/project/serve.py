@@ -103,6 +103,11 @@ class Serve(Declared):
         None, description="Bounds the size of a batch so that a request takes about this long."
     )
     max_rows: int = Field(1024, ge=1, le=100_000, description="Rows one request may carry.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="cuda: the GPU, or the CPU with a warning where there is none; auto: the GPU where it is there and "
+        "faster.",
+    )
     log: Literal["required", "best-effort"] = Field(
         "required",
         description="required: no answer without its log record; best-effort: answer even if the disk is full.",

@@ -235,7 +235,7 @@ class Router:
         model, number = key
         project = self._projects.for_model(model)
         known = current if current and current.version.number == number else self._spare.pop(key, None)
-        if known is not None:
+        if known is not None and known.suits(project):
             return known if known.project_digest == digest else known.with_project(project)
         version = self._models.get(ModelRef(model, number, None))
         return load_slot(self._models, version, project)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from mlops_box.errors import GateError, IntegrityError, UsageError
+from mlops_box.models.devices import Device, Wanted, open_model
 from mlops_box.models.encode import RowEncoder, Tensors, concatenate
 from mlops_box.models.encode_columns import ColumnEncoder
 from mlops_box.models.golden import Golden, check_golden
@@ -23,6 +25,8 @@ from mlops_box.serving.problems import ContractViolation
 if TYPE_CHECKING:
     from mlops_box.serving.batcher import Batcher
 
+log = logging.getLogger(__name__)
+
 # A call that holds the event loop longer than this goes to a thread; the hop itself costs about 0.1 ms.
 SLOW_S = 0.0003
 _TIMING_ROUNDS = 5
@@ -32,6 +36,7 @@ class Slot:
     """Everything that one version needs to answer. It never changes; a swap replaces it whole.
 
     Attributes:
+        device: Where the model runs, and why not elsewhere.
         lane: The batcher that feeds it, made by the predictor when the first request comes.
     """
 
@@ -41,6 +46,7 @@ class Slot:
         model: OnnxModel,
         project: RegisteredProject | None,
         cost: tuple[float, float],
+        device: Device,
     ):
         self.version = version
         self.model = model
@@ -50,6 +56,7 @@ class Slot:
         self.door = Door(version.signature, project.declaration if project else None)
         self.log_required = project is None or project.declaration.serve.log == "required"
         self.cost = cost
+        self.device = device
         self.max_batch = self._batch_cap(project)
         self.lane: Batcher[Any, Any, Any] | None = None
         self._encode = RowEncoder(version.signature)
@@ -118,8 +125,12 @@ class Slot:
         return base_s + rows * per_row_s > SLOW_S
 
     def with_project(self, project: RegisteredProject | None) -> Slot:
-        """The same loaded model behind another declaration."""
-        return Slot(self.version, self.model, project, self.cost)
+        """The same loaded model behind another declaration that it :meth:`suits`."""
+        return Slot(self.version, self.model, project, self.cost, self.device)
+
+    def suits(self, project: RegisteredProject | None) -> bool:
+        """Whether the model is loaded as ``project`` declares: on a device that it asks for."""
+        return self.device.wanted == _wanted_device(project)
 
     def _batch_cap(self, project: RegisteredProject | None) -> int:
         """Rows in one call: what one request may carry, less where `[serve] latency` asks for it."""
@@ -150,10 +161,15 @@ def load_slot(
         raise GateError(
             f"{version.ref} was rejected by its gates and is not served", hint=f"mlops-box why {version.ref}"
         )
-    model = OnnxModel(models.file(version, PACKED_FILE), version.signature)
     golden = Golden.from_json(models.file(version, GOLDEN_FILE))
     if not golden.rows:
         raise IntegrityError(f"{version.ref} has no golden rows to prove itself on", hint="train it again")
+    packed = models.file(version, PACKED_FILE)
+    model, device = open_model(packed, version.signature, golden, _wanted_device(project))
+    if device.fell_back:
+        log.warning("%s is declared for the GPU and runs on the CPU: %s", version.ref, device.note)
+    elif device.used == "cuda":
+        log.info("%s runs on the GPU", version.ref)
     problems = check_golden(model, golden)
     if problems:
         raise IntegrityError(
@@ -161,7 +177,11 @@ def load_slot(
             hint="the model's file or the runtime differs from what was trained; train it again",
             details={"problems": problems},
         )
-    return Slot(version, model, project, _cost(model, golden, version, timer))
+    return Slot(version, model, project, _cost(model, golden, version, timer), device)
+
+
+def _wanted_device(project: RegisteredProject | None) -> Wanted:
+    return project.declaration.serve.device if project is not None else "auto"
 
 
 def _cost(

@@ -19,7 +19,8 @@ def model_list(router: Router) -> dict[str, Any]:
     found = []
     for route in router.routes():
         slot = router.champion(route.model)
-        found.append({**asdict(route), "task": slot.version.task if slot else None})
+        device = asdict(slot.device) if slot else None
+        found.append({**asdict(route), "task": slot.version.task if slot else None, "device": device})
     return {"models": found}
 
 
@@ -34,6 +35,7 @@ def model(slot: Slot, router: Router) -> dict[str, Any]:
         "ref": version.ref,
         "is_champion": champion is slot,
         "digest": version.digest,
+        "device": asdict(slot.device),
         "task": version.task,
         "target": signature["target"],
         "classes": signature["classes"],

@@ -51,4 +51,5 @@ def examine(
     shown.begin("loading torch")
     found.append(installation.check_torch())
     shown.end()
+    found.append(installation.check_serving_gpu())
     return Diagnosis(tuple(found))

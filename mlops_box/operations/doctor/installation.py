@@ -26,6 +26,9 @@ TRAPS = {
     "whylogs": "the profiling shim is made for one release",
 }
 
+# The same package under another name, with more in it.
+SUBSTITUTES = {"onnxruntime": "onnxruntime-gpu"}
+
 _IMPORTS = {
     "the Prefect server": "from prefect.server.api.server import create_app",
     "Prefect flows": "import mlops_box_flows.train, mlops_box_flows.runner, prefect.runner",
@@ -64,7 +67,7 @@ def _unmet() -> Iterator[Check]:
     for requirement in _requirements():
         name = requirement.name
         try:
-            version = importlib.metadata.version(name)
+            version = _installed_version(name)
         except importlib.metadata.PackageNotFoundError:
             yield failed("packages", f"{name} is not installed", INSTALL)
             continue
@@ -75,6 +78,15 @@ def _unmet() -> Iterator[Check]:
                 f"{name} {version} is outside {requirement.specifier}{because}",
                 f"pip install '{name}{requirement.specifier}', or {INSTALL}",
             )
+
+
+def _installed_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name not in SUBSTITUTES:
+            raise
+        return importlib.metadata.version(SUBSTITUTES[name])
 
 
 def check_sqlite() -> Check:
@@ -113,6 +125,22 @@ def check_torch() -> Check:
     if problem is not None:
         return failed("torch", f"torch {version} does not load: {problem}", INSTALL)
     return ok("torch", f"torch {version}, " + (f"CUDA on {device}" if device else "CPU (no CUDA device)"))
+
+
+def check_serving_gpu() -> Check:
+    """Whether models can run on a GPU; only a GPU that is there and lies idle is worth a warning."""
+    found, problem = _python(
+        "from mlops_box.models.devices import gpu_missing, missing_for_cuda; "
+        "print(gpu_missing() is None, missing_for_cuda() or '', sep='\\n')"
+    )
+    if problem is not None:
+        return failed("gpu", f"onnxruntime does not load: {problem}", INSTALL)
+    has_gpu, _, lack = found.partition("\n")
+    if not lack:
+        return ok("gpu", "models can run on the GPU: [serve] device")
+    if has_gpu == "True":
+        return warning("gpu", f"models cannot run on the GPU: {lack}", "pip install onnxruntime-gpu")
+    return ok("gpu", f"models run on the CPU: {lack}")
 
 
 def _python(code: str) -> tuple[str, str | None]:
