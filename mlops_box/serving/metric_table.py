@@ -98,10 +98,18 @@ LOG_FAILED = Metric(
 )
 MEMORY = Metric("mlops_box_memory_bytes", "gauge", (), "Resident memory of the server's processes.")
 WORKERS = Metric("mlops_box_workers", "gauge", (), "Server processes that answer.")
+WORKER_UP = Metric(
+    "mlops_box_worker_up", "gauge", ("worker",), "0: the worker's numbers are those of when it last answered."
+)
+WORKER_CONNECTIONS = Metric("mlops_box_worker_connections", "gauge", ("worker",), "Open connections.")
+WORKER_DEMAND = Metric(
+    "mlops_box_worker_demand", "gauge", ("worker",), "Processors that the worker uses or waits for."
+)
+WORKER_RESTARTS = Metric("mlops_box_worker_restarts", "counter", (), "Workers that died and were replaced.")
 
 TABLE: tuple[Metric, ...] = (
     REQUESTS, ROWS_PREDICTED, REQUEST_SECONDS, BATCH_ROWS, MODEL_SECONDS, QUEUED_ROWS, REFUSED, TRUTHS, UNLOGGED,
     LOG_FAILED, SHADOW_DROPPED, SWAPS, SWAP_SECONDS, SERVING_VERSION, LOADED_SLOTS, READY, MEMORY, WORKERS,
-    OBSERVATIONS_DROPPED,
+    OBSERVATIONS_DROPPED, WORKER_UP, WORKER_CONNECTIONS, WORKER_DEMAND, WORKER_RESTARTS,
 )  # fmt: skip
 BY_NAME = {metric.name: metric for metric in TABLE}

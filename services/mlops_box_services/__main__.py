@@ -6,17 +6,12 @@ notice a dead worker.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import shutil
-import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -24,10 +19,10 @@ from mlops_box.errors import BoxError, BusyError, ExitCode, UsageError
 from mlops_box.home import Home, home_from
 from mlops_box.serving.address import ServerAddress
 from mlops_box.serving.client import ServerClient
+from mlops_box.serving.worker_bounds import WorkerBounds
+from mlops_box_services.options import ServerOptions
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-GRACE_S = 15
-KEEP_ALIVE_S = 75
 
 log = logging.getLogger("mlops_box_services")
 
@@ -41,7 +36,26 @@ log = logging.getLogger("mlops_box_services")
 @click.option(
     "--access-log/--no-access-log", default=False, help="A JSON line a request, in logs/access.log."
 )
-def command(home: Path | None, host: str, port: int, access_log: bool) -> None:
+@click.option(
+    "--workers",
+    default="1",
+    show_default=True,
+    metavar="N|auto|MIN-MAX",
+    help="Processes that answer; auto grows and shrinks with the traffic, up to one a processor.",
+)
+@click.option("--calm", "calm_s", default=60.0, hidden=True, help="Seconds of calm before a worker goes.")
+@click.option("--member", hidden=True, help="This process is a worker: NUMBER:FD:FD:PARENT.")
+@click.pass_obj
+def command(
+    arguments: list[str],
+    home: Path | None,
+    host: str,
+    port: int,
+    access_log: bool,
+    workers: str,
+    calm_s: float,
+    member: str | None,
+) -> None:
     """Serve the champions of a box over HTTP."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -49,13 +63,23 @@ def command(home: Path | None, host: str, port: int, access_log: bool) -> None:
     os.umask(0o077)
     place = home_from(os.environ, given=home)
     place.create()
+    options = ServerOptions(place, access_log=access_log)
+    if member is not None:
+        from mlops_box_services.workers.membership import Membership
+        from mlops_box_services.workers.worker import serve_as_worker
+
+        serve_as_worker(options, Membership.parse(member))
+        return
+    bounds = WorkerBounds.parse(workers)
     listener = _listen(host, port)
     _refuse_second(place)
-    _prepare_bentoml(place)
-    try:
-        _serve(place, host, listener, access_log=access_log)
-    finally:
-        shutil.rmtree(_metrics_folder(place), ignore_errors=True)
+    address = ServerAddress(host, listener.getsockname()[1], os.getpid())
+    if bounds.is_one:
+        _serve_alone(options, address, listener)
+    else:
+        from mlops_box_services.workers.doorkeeper import keep_door
+
+        keep_door(place, address, listener, bounds, arguments=arguments, calm_s=calm_s)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -87,71 +111,21 @@ def _refuse_second(home: Home) -> None:
         )
 
 
-def _metrics_folder(home: Home) -> Path:
-    return home.run / f"prometheus-{os.getpid()}"
+def _serve_alone(options: ServerOptions, address: ServerAddress, listener: socket.socket) -> None:
+    from mlops_box_services.server import serve_alone
 
+    def publish() -> None:
+        address.write(options.home.run)
+        log.info("serving at %s", address.url)
 
-def _prepare_bentoml(home: Home) -> None:
-    """BentoML reads these when it is imported. Telemetry goes off only by the literal ``true``."""
-    folder = _metrics_folder(home)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.environ["BENTOML_DO_NOT_TRACK"] = "true"
-    os.environ["BENTOML_HOME"] = str(home.bentoml)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-
-
-def _serve(home: Home, host: str, listener: socket.socket, *, access_log: bool) -> None:
-    import asyncio
-
-    import uvicorn
-    import uvloop
-
-    from mlops_box_services.eager_http import EagerHttpProtocol
-    from mlops_box_services.runtime import Runtime
-    from mlops_box_services.service import service
-
-    class Server(uvicorn.Server):
-        """Publishes its address when it answers; leaves with status 0 when it was asked to stop."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets=sockets)
-            if self.started:
-                address.write(home.run)
-                log.info("serving at %s", address.url)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            address.remove(home.run)
-            await super().shutdown(sockets=sockets)
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self.handle_exit)
-            yield
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            self.should_exit = True
-
-    address = ServerAddress(host, listener.getsockname()[1], os.getpid())
-    runtime = Runtime(home, access_log=access_log)
-    try:
-        service.open_runtime = lambda: runtime
-        config = uvicorn.Config(
-            service.to_asgi(), http=EagerHttpProtocol, proxy_headers=False, lifespan="on", access_log=False, server_header=False, log_level="warning",
-            log_config=None, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GRACE_S, ws="none",
-        )  # fmt: skip
-        server = Server(config)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve(sockets=[listener]))
-    finally:
-        runtime.close()
-        listener.close()
+    serve_alone(options, listener, on_started=publish, on_stopping=lambda: address.remove(options.home.run))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; errors come as the one JSON shape on standard error, with their exit code."""
     try:
-        command.main(args=arguments, prog_name="python -m mlops_box_services", standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        command.main(args=given, prog_name="python -m mlops_box_services", standalone_mode=False, obj=given)
     except BoxError as error:
         sys.stderr.write(json.dumps(error.to_dict(), default=str) + "\n")
         sys.exit(error.exit_code)

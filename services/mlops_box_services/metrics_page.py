@@ -19,14 +19,19 @@ class _Collector:
         return self._snapshot.families()
 
 
-def metrics_page(snapshot: MetricsSnapshot, accept: str) -> tuple[bytes, bytes]:
-    """The page, and its content type as ``accept`` (a request's header, may be empty) negotiates it."""
+def metrics_page(snapshot: MetricsSnapshot, accept: str, *, alone: bool = True) -> tuple[bytes, bytes]:
+    """The page, and its content type as ``accept`` (a request's header, may be empty) negotiates it.
+
+    Args:
+        alone: With Prometheus' ``process_*`` of this process; where several answer they would jump from one to another.
+    """
     from prometheus_client import CollectorRegistry, ProcessCollector
     from prometheus_client.exposition import choose_encoder
 
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))
-    ProcessCollector(registry=registry)
+    if alone:
+        ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type.encode()
 

@@ -37,13 +37,16 @@ async def _live(exchange: Exchange) -> Answer:
 
 
 async def _ready(exchange: Exchange) -> Answer:
-    content = exchange.runtime.readiness()
+    family = exchange.runtime.family
+    content = exchange.runtime.readiness() if family is None else await family.readiness()
     return json_answer(content, 200 if content["ready"] else 503)
 
 
 async def _metrics(exchange: Exchange) -> Answer:
     accept = (exchange.header(b"accept") or b"").decode("latin-1")
-    body, content_type = metrics_page(exchange.runtime.snapshot(), accept)
+    family = exchange.runtime.family
+    snapshot = exchange.runtime.snapshot() if family is None else await family.snapshot()
+    body, content_type = metrics_page(snapshot, accept, alone=family is None)
     return Answer(200, body, content_type)
 
 

@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +20,7 @@ from mlops_box.serving.metrics_snapshot import Labels, MetricsSnapshot
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.predictor import Predictor
 from mlops_box.serving.router import Router
+from mlops_box_services.family import Family
 from mlops_box_services.metrics_page import resident_bytes
 from mlops_box_services.observers import open_observers
 
@@ -35,20 +35,22 @@ class Runtime:
     """Opened before the first request, closed after the last.
 
     Args:
-        is_alone: Whether no other request is under way, see :class:`mlops_box.serving.batcher.Batcher`.
         access_log: Write a line for every request.
+        follow: Watch box.db and serve what it names; otherwise a doorkeeper says what.
 
     Attributes:
+        family: All workers that serve together; ``None`` where this process is alone.
         authorizer: Who may do what; ``None``: nobody is asked.
         observers: Who is told of answered requests; ``None`` while neither access log nor traces are switched on.
     """
 
-    def __init__(self, home: Home, *, is_alone: Callable[[], bool] = lambda: False, access_log: bool = False):
+    def __init__(self, home: Home, *, access_log: bool = False, follow: bool = True):
         self.box = Box.open(home, actor="server")
         self.metrics = Metrics()
         self.router = Router(self.box.db, self.box.models, self.box.projects, on_load=self.metrics.swapped)
         try:
-            self.router.refresh()
+            if follow:
+                self.router.refresh()
             self.log = PredictionLog(
                 home.predictions, self.box.db, self.box.clock, on_sync_error=_stop_at_once
             )
@@ -56,13 +58,15 @@ class Runtime:
             self.box.close()
             raise
         self.log.start()
-        self.predictor = Predictor(self.log, self.box.clock, self.metrics, is_alone=is_alone)
+        self.predictor = Predictor(self.log, self.box.clock, self.metrics)
         self.observers = open_observers(home, self.box.clock, access_log=access_log, environ=os.environ)
+        self.family: Family | None = None
         self.authorizer: Authorizer | None = None
         self._watch_problem: str | None = None
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="champions", daemon=True)
-        self._watcher.start()
+        if follow:
+            self._watcher.start()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
@@ -77,7 +81,8 @@ class Runtime:
         if self._stop.is_set():
             return
         self._stop.set()
-        self._watcher.join()
+        if self._watcher.is_alive():
+            self._watcher.join()
         if self.observers is not None:
             self.observers.close()
         try:

@@ -1,0 +1,43 @@
+"""Handing an open connection to another process (SCM_RIGHTS, unix(7))."""
+
+from __future__ import annotations
+
+import socket
+
+# A worker's children, should it ever have any, do not inherit its connections.
+_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_MOST_AT_ONCE = 64
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a stream, both without blocking."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for end in ends:
+        end.setblocking(False)
+    return ends
+
+
+def give(end: socket.socket, connection: socket.socket) -> bool:
+    """Hand a connection over; ``False`` when the other side takes none. The caller still owns its own copy."""
+    try:
+        socket.send_fds(end, [b"c"], [connection.fileno()])
+    except OSError:
+        return False
+    return True
+
+
+def take(end: socket.socket) -> list[socket.socket]:
+    """The connections that wait, without waiting for more; each comes with the one byte it was sent with."""
+    found = []
+    while len(found) < _MOST_AT_ONCE:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(end, 1, 1, _FLAGS)
+        except OSError:
+            break
+        if not data:
+            break
+        for descriptor in descriptors:
+            connection = socket.socket(fileno=descriptor)
+            connection.setblocking(False)
+            found.append(connection)
+    return found
