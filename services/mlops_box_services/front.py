@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from mlops_box.clock import SystemClock
 from mlops_box.errors import BoxError
@@ -46,7 +45,6 @@ class Front:
     Args:
         inner: BentoML's app: its own pages, the API that is declared, its lifespan.
         open_runtime: Called when the server starts, in the event loop's thread.
-        document: BentoML's OpenAPI document, to be completed by our routes.
         access: By which names it is called, and who bound its address.
     """
 
@@ -55,7 +53,6 @@ class Front:
         inner: App,
         open_runtime: Callable[[], Runtime],
         *,
-        document: Callable[[], dict[str, Any]],
         access: Access = Access(),
         guard: Guard | None = None,
     ):
@@ -64,7 +61,7 @@ class Front:
         self._guard = guard or Guard(hosts=access.hosts)
         self._needs_token = access.needs_token
         self._binds_itself = access.binds_itself
-        self._routes = Routes([*rows_api.routes(), *pages.routes(document)])
+        self._routes = Routes([*rows_api.routes(), *pages.routes(lambda: self._routes)])
         self._runtime: Runtime | None = None
         self._clock = SystemClock()
         self._request_ids = RequestIds()

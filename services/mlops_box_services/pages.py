@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from mlops_box_services import describe
 from mlops_box_services.asking import slot_of
 from mlops_box_services.exchange import Answer, Exchange, json_answer
 from mlops_box_services.metrics_page import metrics_page
+from mlops_box_services.openapi import openapi
 from mlops_box_services.routes import Route
 
 
-def routes(document: Callable[[], dict[str, Any]]) -> list[Route]:
+def routes(all_routes: Callable[[], Iterable[Route]]) -> list[Route]:
     """The pages.
 
     Args:
-        document: BentoML's OpenAPI document, to be completed by our routes.
+        all_routes: Every route there is, these included, to be described.
     """
 
     async def docs(exchange: Exchange) -> Answer:
-        return json_answer(describe.openapi(document()))
+        runtime = exchange.runtime
+        champions = [route.model for route in runtime.router.routes()]
+        needs_token = runtime.authorizer is not None
+        return json_answer(openapi(all_routes(), needs_token=needs_token, models=champions))
 
     return [
         Route("GET", "/livez", _live, "open"),

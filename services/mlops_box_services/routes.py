@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mlops_box.errors import NotFoundError
@@ -38,6 +38,10 @@ class Routes:
         self._patterns: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
         for route in routes:
             self._methods(route.path)[route.method] = route
+
+    def __iter__(self) -> Iterator[Route]:
+        for methods in [*self._exact.values(), *(methods for _, methods in self._patterns.values())]:
+            yield from methods.values()
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a request and the named parts of its path.
