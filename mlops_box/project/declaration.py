@@ -168,6 +168,9 @@ class Model(Declared):
     params: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the function as its `params`."
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="torch: where to train; auto: the GPU where there is one; cuda: nowhere else."
+    )
     seed: int = Field(0, ge=0, lt=2**32)
     split: Split = Field(default_factory=lambda: Split(by="random", test=0.2, key=None))
     preprocess: Preprocess = Field(default_factory=Preprocess)

@@ -161,7 +161,10 @@ def _device(wanted: str) -> str:
     if wanted not in ("auto", "cpu", "cuda"):
         raise TrainingError(f"there is no device {wanted!r}", hint="auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("torch finds no GPU on this machine", hint="use device auto or cpu")
+        raise TrainingError(
+            "torch finds no GPU on this machine",
+            hint='device = "auto" or "cpu" under [model]; or mend the driver (nvidia-smi)',
+        )
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 

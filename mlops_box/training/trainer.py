@@ -80,7 +80,6 @@ def train_model(
     progress: Progress,
     on_epoch: OnEpoch | None = None,
     checkpoints: Path | None = None,
-    device: str = "auto",
     gpu_lock: Path | None = None,
 ) -> Trained:
     """Train ``model`` on ``table`` and export it.
@@ -94,7 +93,6 @@ def train_model(
         progress: Told of each step.
         on_epoch: torch: called after each epoch with its number (from 1) and its losses.
         checkpoints: torch: a folder for checkpoints; a run that was killed goes on from its last one.
-        device: ``auto``, ``cpu`` or ``cuda``.
         gpu_lock: The file whose lock is the lease of the GPU; ``None``: no lease is taken.
 
     Raises:
@@ -118,7 +116,7 @@ def train_model(
 
             fitted = fit_torch(
                 recipe, matrix, target, model, folder=folder, progress=progress, on_epoch=on_epoch,
-                checkpoints=checkpoints, device=device, gpu_lock=gpu_lock,
+                checkpoints=checkpoints, device=model.device, gpu_lock=gpu_lock,
             )  # fmt: skip
         else:
             check_estimator(recipe, model.task)

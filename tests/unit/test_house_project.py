@@ -58,6 +58,7 @@ features = ["hum", "weathersit"]
 categorical = ["weathersit"]
 train = "train.py:build"
 params = { depth = 6 }
+device = "cpu"
 seed = 7
 split = { by = "key", test = 0.25, key = "at" }
 
@@ -78,6 +79,7 @@ slice = { min = 0.1 }
 [serve]
 latency = "10ms"
 max_rows = 500
+device = "cpu"
 log = "best-effort"
 
 [serve.rollout]

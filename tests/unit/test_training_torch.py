@@ -74,6 +74,22 @@ def test_a_network_learns_a_target_far_from_zero_and_its_export_agrees(table, tr
     assert trained.environment["device"] == "cpu" or torch.cuda.is_available()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_training_that_is_declared_for_a_gpu_is_refused_where_there_is_none(table, train_case):
+    given = {"task": "regression", "target": "y", "features": ["x", "kind"], "params": {"epochs": 1}}
+    with pytest.raises(TrainingError, match="torch finds no GPU"):
+        train_case(CODE, table, **given, device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine")
+def test_a_training_that_is_declared_for_the_gpu_runs_there_and_one_for_the_cpu_does_not(table, train_case):
+    given = {"task": "regression", "target": "y", "features": ["x", "kind"], "params": {"epochs": 1}}
+    assert (
+        train_case(CODE, table, **given, device="cuda").environment["device"] == torch.cuda.get_device_name()
+    )
+    assert train_case(CODE, table, **given, device="cpu").environment["device"] == "cpu"
+
+
 def test_the_same_seed_gives_the_same_classifier(table, train_case):
     given = {"task": "multiclass", "target": "level", "features": ["x", "kind"]}
     one, other = (train_case(CODE, table, **given) for _ in range(2))
