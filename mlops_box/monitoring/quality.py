@@ -148,8 +148,8 @@ def _resampled(
     """The metric on resamples; metrics that are means of a loss per row need no recomputation."""
     per_row = _row_losses(task, truth, answers, classes, metric)
     if per_row is not None:
-        means = [float(per_row[rng.integers(0, len(truth), len(truth))].mean()) for _ in range(_RESAMPLES)]
-        return [value**0.5 for value in means] if metric == "rmse" else means
+        means = _resampled_means(per_row, rng)
+        return [float(value) for value in (means**0.5 if metric == "rmse" else means)]
     found = []
     for _ in range(_RESAMPLES):
         index = rng.integers(0, len(truth), len(truth))
@@ -157,6 +157,14 @@ def _resampled(
         if metric in sample:
             found.append(sample[metric])
     return found
+
+
+def _resampled_means(values: Array, rng: np.random.Generator) -> Array:
+    """The means of resamples, all drawn at once: small integers are what costs least to draw."""
+    rows = len(values)
+    kind = np.uint16 if rows <= 2**16 else np.uint32
+    means: Array = values[rng.integers(0, rows, (_RESAMPLES, rows), dtype=kind)].mean(axis=1)
+    return means
 
 
 def _row_losses(
