@@ -17,6 +17,8 @@ from mlops_box.serving.rollout.evidence import Counts, EvidenceRow, StageEvidenc
 from mlops_box.serving.rollout.plan import Plan, Stage, stages
 from mlops_box.serving.rollout.sequential import (
     Sum,
+    _log_likelihood,
+    _log_null,
     log_e_above,
     log_e_below,
     log_e_over,
@@ -162,6 +164,19 @@ def test_the_closed_form_without_a_margin_is_the_limit_of_the_one_with() -> None
     a, b = Sum(400, 31.5), Sum(3000, 62.25)
     assert log_e_above(a, b, margin=1e-9) == pytest.approx(log_e_above(a, b), abs=1e-4)
     assert log_e_above(a, b) > log_e_above(a, b, margin=0.01) > log_e_above(a, b, margin=0.04)
+
+
+def test_the_null_is_given_its_best_case() -> None:
+    """Evidence is over the largest likelihood the null allows: no other mean makes it smaller."""
+    random = np.random.default_rng(9)
+    for _ in range(200):
+        sizes = random.choice([1, 5, 50, 1000, 10**6], 2)
+        rates = random.choice([0.0, 1.0, 0.5, 0.01, 0.98], 2)
+        a, b = (Sum(float(n), float(n * rate)) for n, rate in zip(sizes, rates, strict=True))
+        margin = float(random.choice([0.02, 0.1, 0.3, 0.9, -0.02, -0.3, -0.9]))
+        found = _log_null(a, b, margin)
+        for mean in np.linspace(max(0.0, -margin), min(1.0, 1.0 - margin), 101):
+            assert found >= _log_likelihood(a, mean + margin) + _log_likelihood(b, mean) - 1e-6
 
 
 def test_below_is_above_seen_in_the_mirror() -> None:

@@ -30,8 +30,9 @@ _PRIORS = tuple(
     (alpha, beta, lgamma(alpha) + lgamma(beta) - lgamma(alpha + beta))
     for alpha, beta in ((0.5, 0.5), (0.1, 1.0), (1.0, 0.1))
 )
-_ROUNDS = 50
-_TINY = 1e-300
+_ROUNDS = 60
+_PRECISION = 1e-9
+_TINY = 1e-150
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +106,27 @@ def _log_null(a: Sum, b: Sum, margin: float) -> float:
     if margin == 0.0:
         pooled = (a.total + b.total) / (a.n + b.n)
         return _log_likelihood(a, pooled) + _log_likelihood(b, pooled)
-    low, high = max(0.0, -margin), min(1.0, 1.0 - margin)
+    low, high = floor, top = max(0.0, -margin), min(1.0, 1.0 - margin)
+    # Not at an end: there the likelihood is so steep that Newton's steps are too small to leave.
+    best = min(max(b.mean, 0.9 * low + 0.1 * high), 0.1 * low + 0.9 * high)
     for _ in range(_ROUNDS):
-        middle = (low + high) / 2
-        if _slope(a, middle + margin) + _slope(b, middle) > 0:
-            low = middle
+        (rise, bend), (other_rise, other_bend) = _slope(a, best + margin), _slope(b, best)
+        slope, curve = rise + other_rise, bend + other_bend
+        if slope > 0:
+            low = best
         else:
-            high = middle
-    best = (low + high) / 2
+            high = best
+        before, best = best, best - slope / curve if curve else low
+        # Newton's step where it stays between the bounds, half of them where it does not.
+        if not low < best < high:
+            best = (low + high) / 2
+        if abs(best - before) <= _PRECISION * min(best - floor, top - best):
+            break
     return _log_likelihood(a, best + margin) + _log_likelihood(b, best)
 
 
-def _slope(sample: Sum, mean: float) -> float:
-    return sample.total / max(mean, _TINY) - (sample.n - sample.total) / max(1 - mean, _TINY)
+def _slope(sample: Sum, mean: float) -> tuple[float, float]:
+    """First and second derivative of the log-likelihood."""
+    hit = sample.total / max(mean, _TINY)
+    miss = (sample.n - sample.total) / max(1 - mean, _TINY)
+    return hit - miss, -hit / max(mean, _TINY) - miss / max(1 - mean, _TINY)

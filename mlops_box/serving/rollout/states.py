@@ -137,9 +137,7 @@ def decide(rollout: Rollout, situation: Situation) -> Transition | Hold:
     stage = rollout.stage
     if stage is None:
         return _start(rollout, situation)
-    verdict = judge(
-        rollout.plan, stage, situation.evidence, truth_expected=rollout.yardstick.truth_expected
-    )
+    verdict = judge(rollout.plan, stage, situation.evidence, truth_expected=rollout.yardstick.truth_expected)
     if verdict.outcome == "bad":
         return Transition(failed_state(rollout), rollout.step, verdict.reason, verdict)
     if rollout.paused_at is not None:

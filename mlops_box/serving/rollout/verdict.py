@@ -113,22 +113,23 @@ def judge(
     nothing = StageEvidence(stage.state, stage.step, Counts(), Counts())
     better = _is_better(evidence.values(), needed)
 
-    def look(found: StageEvidence) -> Verdict:
-        return _judge_stage(plan, found, needed, better=better, waits=truth_expected)
+    def look(found: StageEvidence, *, vouching: bool) -> Verdict:
+        bar = _Bar(needed, vouching)
+        return _judge_stage(plan, found, bar, better=better, waits=truth_expected)
 
-    now = look(evidence.get((stage.state, stage.step), nothing))
+    now = look(evidence.get((stage.state, stage.step), nothing), vouching=True)
     if now.outcome == "bad":
         return now
     for key, earlier in evidence.items():
         if key != (stage.state, stage.step):
-            found = look(earlier)
+            found = look(earlier, vouching=False)
             if found.outcome == "bad":
                 return found
     return now
 
 
-def _judge_stage(plan: Plan, evidence: StageEvidence, needed: float, *, better: bool, waits: bool) -> Verdict:
-    signals = tuple(_TESTS[name](evidence, plan.limits, needed) for name in SIGNALS[evidence.state])
+def _judge_stage(plan: Plan, evidence: StageEvidence, bar: _Bar, *, better: bool, waits: bool) -> Verdict:
+    signals = tuple(_TESTS[name](evidence, plan.limits, bar) for name in SIGNALS[evidence.state])
     if better:
         signals = tuple(_excused(signal) for signal in signals)
     elif waits and evidence.state == "shadow":
@@ -149,14 +150,22 @@ def _judge_stage(plan: Plan, evidence: StageEvidence, needed: float, *, better: 
     return Verdict("good", f"{requests} requests, nothing worse than allowed", requests, signals)
 
 
-Test = Callable[[StageEvidence, RolloutLimits, float], Signal]
+@dataclass(frozen=True)
+class _Bar:
+    """The e-value that proves bad, and whether to look for proof of good too, which takes longer."""
+
+    needed: float
+    vouching: bool
 
 
-def _errors(evidence: StageEvidence, limits: RolloutLimits, needed: float) -> Signal:
+_Test = Callable[[StageEvidence, RolloutLimits, _Bar], Signal]
+
+
+def _errors(evidence: StageEvidence, limits: RolloutLimits, bar: _Bar) -> Signal:
     candidate, champion = evidence.candidate, evidence.champion
     mine, theirs = Sum(candidate.requests, candidate.failed), Sum(champion.requests, champion.failed)
     bad = log_e_above(mine, theirs)
-    good = log_e_below(mine, theirs, margin=limits.errors) >= _GOOD
+    good = bar.vouching and log_e_below(mine, theirs, margin=limits.errors) >= _GOOD
     kinds = ", ".join(
         f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(candidate.failures.items())
     )
@@ -165,10 +174,10 @@ def _errors(evidence: StageEvidence, limits: RolloutLimits, needed: float) -> Si
         f"{theirs.mean:.2%} of the champion's {theirs.n:.0f}; {limits.errors:.2%} more are allowed"
     )
     values = {"candidate": mine.mean, "champion": theirs.mean, "limit": limits.errors}
-    return _signal("errors", bad, good, text, values, needed)
+    return _signal("errors", bad, good, text, values, bar)
 
 
-def _latency(evidence: StageEvidence, limits: RolloutLimits, needed: float) -> Signal:
+def _latency(evidence: StageEvidence, limits: RolloutLimits, bar: _Bar) -> Signal:
     """At every latency of the champion: is the share of requests slower than that, times the limit, any larger?"""
     candidate, champion = evidence.candidate, evidence.champion
     mine, theirs = _slower(candidate.latency), _slower(champion.latency)
@@ -178,52 +187,52 @@ def _latency(evidence: StageEvidence, limits: RolloutLimits, needed: float) -> S
         if (place := _allowed(latency_s, limits.latency)) is not None
     ]
     bad = _any_above(pairs, margin=0.0)
-    good = bool(pairs) and _all_below(pairs, margin=LATENCY_SLACK)
+    good = bar.vouching and bool(pairs) and _all_below(pairs, margin=LATENCY_SLACK)
     ours, other = _quantile(candidate.latency, 0.95), _quantile(champion.latency, 0.95)
     text = (
         f"95 % within {ours * 1000:.3g} ms, the champion's within {other * 1000:.3g} ms; "
         f"{limits.latency:g} times slower is allowed"
     )
     values = {"candidate_p95_s": ours, "champion_p95_s": other, "limit": limits.latency}
-    return _signal("latency", bad, good, text, values, needed)
+    return _signal("latency", bad, good, text, values, bar)
 
 
-def _predictions(evidence: StageEvidence, limits: RolloutLimits, needed: float) -> Signal:
+def _predictions(evidence: StageEvidence, limits: RolloutLimits, bar: _Bar) -> Signal:
     """Kolmogorov and Smirnov's distance between the binned predictions, both ways."""
     mine, theirs = _sums(evidence.candidate.predictions), _sums(evidence.champion.predictions)
     pairs = list(zip(mine, theirs, strict=False))[:-1]
     pairs += [(a.mirrored(), b.mirrored()) for a, b in pairs]
     gap = max((a.mean - b.mean for a, b in pairs), default=0.0)
     bad = _any_above(pairs, margin=limits.predictions)
-    good = bool(pairs) and _all_below(pairs, margin=limits.predictions)
+    good = bar.vouching and bool(pairs) and _all_below(pairs, margin=limits.predictions)
     text = f"distance {gap:.2f} from the champion's; {limits.predictions:.2f} is allowed"
-    return _signal("predictions", bad, good, text, {"distance": gap, "limit": limits.predictions}, needed)
+    return _signal("predictions", bad, good, text, {"distance": gap, "limit": limits.predictions}, bar)
 
 
-def _disagreement(evidence: StageEvidence, limits: RolloutLimits, needed: float) -> Signal:
+def _disagreement(evidence: StageEvidence, limits: RolloutLimits, bar: _Bar) -> Signal:
     found = Sum(evidence.candidate.compared, evidence.candidate.disagreement)
     bad = log_e_over(found, limits.disagreement)
-    good = log_e_under(found, limits.disagreement) >= _GOOD
+    good = bar.vouching and log_e_under(found, limits.disagreement) >= _GOOD
     text = (
         f"{found.mean:.1%} of the answers to {found.n:.0f} copied requests differ from the champion's; "
         f"{limits.disagreement:.1%} are allowed"
     )
     values = {"share": found.mean, "limit": limits.disagreement}
-    return _signal("disagreement", bad, good, text, values, needed)
+    return _signal("disagreement", bad, good, text, values, bar)
 
 
-def _quality(evidence: StageEvidence, limits: RolloutLimits, needed: float) -> Signal:
+def _quality(evidence: StageEvidence, limits: RolloutLimits, bar: _Bar) -> Signal:
     candidate, champion = evidence.candidate, evidence.champion
     mine, theirs = Sum(candidate.truths, candidate.loss), Sum(champion.truths, champion.loss)
     if not mine.n or not theirs.n:
-        return _signal("quality", 0.0, False, "no ground truth yet", {}, needed)
+        return _signal("quality", 0.0, False, "no ground truth yet", {}, bar)
     bad = log_e_above(mine, theirs)
     text = f"mean loss {mine.mean:.3f} on {mine.n:.0f} truths, the champion's {theirs.mean:.3f} on {theirs.n:.0f}"
-    good = log_e_below(mine, theirs, margin=limits.errors) >= _GOOD
-    return _signal("quality", bad, good, text, {"candidate": mine.mean, "champion": theirs.mean}, needed)
+    good = bar.vouching and log_e_below(mine, theirs, margin=limits.errors) >= _GOOD
+    return _signal("quality", bad, good, text, {"candidate": mine.mean, "champion": theirs.mean}, bar)
 
 
-_TESTS: dict[SignalName, Test] = {
+_TESTS: dict[SignalName, _Test] = {
     "errors": _errors, "latency": _latency, "predictions": _predictions,
     "disagreement": _disagreement, "quality": _quality,
 }  # fmt: skip
@@ -258,11 +267,11 @@ def _awaited(signal: Signal) -> Signal:
 
 
 def _signal(
-    name: SignalName, log_bad: float, good: bool, text: str, values: dict[str, float], needed: float
+    name: SignalName, log_bad: float, good: bool, text: str, values: dict[str, float], bar: _Bar
 ) -> Signal:
-    proven = log_bad >= log(needed)
+    proven = log_bad >= log(bar.needed)
     outcome: Outcome = "bad" if proven else "good" if good else "cannot_tell"
-    return Signal(name, outcome, text, exp(min(log_bad, 700.0)), needed, values)
+    return Signal(name, outcome, text, exp(min(log_bad, 700.0)), bar.needed, values)
 
 
 def _any_above(pairs: list[tuple[Sum, Sum]], *, margin: float) -> float:
@@ -272,8 +281,8 @@ def _any_above(pairs: list[tuple[Sum, Sum]], *, margin: float) -> float:
 
 
 def _all_below(pairs: list[tuple[Sum, Sum]], *, margin: float) -> bool:
-    # The likeliest to fail first: one that is not proven ends it.
-    ordered = sorted(pairs, key=lambda pair: pair[1].mean - pair[0].mean)
+    # The likeliest to fail first: one that is not proven ends it. Many bins are empty, and their pairs the same.
+    ordered = sorted(set(pairs), key=lambda pair: pair[1].mean - pair[0].mean)
     return all(log_e_below(a, b, margin=margin) >= _GOOD for a, b in ordered)
 
 
