@@ -24,6 +24,7 @@ from mlops_box.project.serve import RolloutLimits
 from mlops_box.serving.rollout.assign import Assignment
 from mlops_box.serving.rollout.breaker import Breaker
 from mlops_box.serving.rollout.evidence import Counts, StageEvidence
+from mlops_box.serving.rollout.plan import Stage
 from mlops_box.serving.rollout.states import Hold, Rollout, Situation
 from mlops_box.serving.rollout.states import decide as decide_rollout
 from mlops_box.serving.rollout.yardstick import Yardstick, yardstick_for
@@ -36,7 +37,7 @@ PLAN = Plan(
     max_duration=timedelta(days=6), cooldown=timedelta(days=1),
 )  # fmt: skip
 LIFE = timedelta(days=LIFE_DAYS)
-LOOKS_A_DAY = 12
+LOOKS_A_DAY = 8
 _HARM = 1.05
 _SIGNATURE = Signature("regression", "y", ())
 
@@ -179,7 +180,7 @@ class Life:
         )  # fmt: skip
 
     def _serve(self, day: Day) -> None:
-        """The day's requests one after another; the rollout is looked at every two hours."""
+        """The day's requests one after another; the rollout is looked at every three hours."""
         if self._way is None:
             return
         per_look = REQUESTS_A_DAY // LOOKS_A_DAY
@@ -190,23 +191,28 @@ class Life:
             if self._way is None:
                 return
             self._tick(self.world.at(day.number) + timedelta(days=look / LOOKS_A_DAY), day.number)
-            for place in range(look * per_look, (look + 1) * per_look):
-                if self._way is not None and self._way.rollout.stage is not None:
-                    self._request(day, place, champion, candidate, slow, fast)
+            stage = self._way.rollout.stage if self._way is not None else None
+            if stage is not None:
+                share = Assignment(self._way.rollout.id, stage.percent)
+                for place in range(look * per_look, (look + 1) * per_look):
+                    self._request(day, place, stage, share, (champion, candidate), (fast, slow))
 
     def _request(
-        self, day: Day, place: int, champion: Array, candidate: Array, slow: Array, fast: Array
+        self,
+        day: Day,
+        place: int,
+        stage: Stage,
+        share: Assignment,
+        answers: tuple[Array, Array],
+        times: tuple[Array, Array],
     ) -> None:
+        """One request. ``answers`` and ``times``: of the champion and of the candidate."""
         way = self._way
         assert way is not None
-        stage, evidence, yard = way.rollout.stage, way.stage(), way.rollout.yardstick
-        assert stage is not None
-        failure = (
-            None if candidate is not None and np.isfinite(candidate[place]) else self._failure(way.model)
-        )
-        mine = stage.state == "canary" and Assignment(way.rollout.id, stage.percent).is_candidate(
-            b"%d-%d" % (day.number, place)
-        )
+        evidence, yard = way.stage(), way.rollout.yardstick
+        (champion, candidate), (fast, slow) = answers, times
+        failure = None if np.isfinite(candidate[place]) else self._failure(way.model)
+        mine = stage.state == "canary" and share.is_candidate(b"%d-%d" % (day.number, place))
         theirs = float(champion[place])
         if stage.state == "shadow" or mine:
             if way.breaker.is_open:
