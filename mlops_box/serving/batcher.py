@@ -24,8 +24,21 @@ Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 
 
+class Ticket(asyncio.Future[Answer]):
+    """The answer to come.
+
+    Attributes:
+        wake: Called at once when the answer is there; whoever sets it saves the event loop's detour.
+    """
+
+    wake: Callable[[], None] | None = None
+
+
 class Batcher(Generic[Item, Result, Answer]):
     """Groups the items that wait into one call. Use from one event loop.
+
+    The call is made when the loop has handed over everything that had already arrived, so that requests which came
+    together are computed and logged together.
 
     Args:
         run: Computes one result an item; called in the loop, or in the batcher's one thread when slow. When it raises, or
@@ -34,9 +47,8 @@ class Batcher(Generic[Item, Result, Answer]):
             of them fail.
         size_of: Rows in an item.
         max_batch: Rows in one call; a larger single item is still one call.
-        max_queued: Rows that may wait; more are refused.
+        max_queued: Rows that may wait; an item that would make it more is refused.
         is_slow: Whether a call with that many rows would hold the loop for too long.
-        is_alone: Whether no other request is under way: then the item runs at once, without the queue.
     """
 
     def __init__(
@@ -48,7 +60,6 @@ class Batcher(Generic[Item, Result, Answer]):
         max_batch: int,
         max_queued: int,
         is_slow: Callable[[int], bool],
-        is_alone: Callable[[], bool] = lambda: False,
     ):
         self._run = run
         self._finish = finish
@@ -56,8 +67,7 @@ class Batcher(Generic[Item, Result, Answer]):
         self._max_batch = max_batch
         self._max_queued = max_queued
         self._is_slow = is_slow
-        self._is_alone = is_alone
-        self._queue: deque[tuple[Item, int, asyncio.Future[Answer]]] = deque()
+        self._queue: deque[tuple[Item, int, Ticket[Answer]]] = deque()
         self._queued = 0
         self._busy = False
         self._thread: ThreadPoolExecutor | None = None
@@ -74,30 +84,22 @@ class Batcher(Generic[Item, Result, Answer]):
             Overloaded: The queue is full; nothing was computed.
         """
         size = self._size_of(item)
-        if not self._busy and not self._queue and self._is_alone() and not self._is_slow(size):
-            return self._answer_one(item)
-        if self._queued and self._queued + size > self._max_queued:
+        if self._queued + size > self._max_queued:
             raise Overloaded(
-                f"{self._queued} rows are waiting already",
+                f"{self._queued} rows are waiting already, and no more than {self._max_queued} may",
                 hint="try again in a second, or send less at a time",
             )
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        self._queue.append((item, size, future))
+        ticket: Ticket[Answer] = Ticket(loop=loop)
+        self._queue.append((item, size, ticket))
         self._queued += size
         if not self._busy:
             self._busy = True
             loop.call_soon(self._next, loop)
-        return await future
-
-    def _answer_one(self, item: Item) -> Answer:
-        (result,) = self._compute([item])
-        if isinstance(result, Exception):
-            raise result
-        return self._finish([item], [result])[0]
+        return await ticket
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        items, futures, size = self._take()
+        items, tickets, size = self._take()
         if not items:
             self._busy = False
             return
@@ -105,29 +107,29 @@ class Batcher(Generic[Item, Result, Answer]):
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
             work = loop.run_in_executor(self._thread, self._compute, items)
-            work.add_done_callback(lambda done: self._deliver(loop, items, futures, done.result()))
+            work.add_done_callback(lambda done: self._deliver(loop, items, tickets, done.result()))
         else:
-            self._deliver(loop, items, futures, self._compute(items))
+            self._deliver(loop, items, tickets, self._compute(items))
 
-    def _take(self) -> tuple[list[Item], list[asyncio.Future[Answer]], int]:
+    def _take(self) -> tuple[list[Item], list[Ticket[Answer]], int]:
         """The next batch, without the items whose caller has gone."""
         items: list[Item] = []
-        futures: list[asyncio.Future[Answer]] = []
+        tickets: list[Ticket[Answer]] = []
         total = 0
         while self._queue and (not items or total + self._queue[0][1] <= self._max_batch):
-            item, size, future = self._queue.popleft()
+            item, size, ticket = self._queue.popleft()
             self._queued -= size
-            if not future.done():
+            if not ticket.done():
                 items.append(item)
-                futures.append(future)
+                tickets.append(ticket)
                 total += size
-        return items, futures, total
+        return items, tickets, total
 
     def _deliver(
         self,
         loop: asyncio.AbstractEventLoop,
         items: list[Item],
-        futures: list[asyncio.Future[Answer]],
+        tickets: list[Ticket[Answer]],
         results: Sequence[Result | Exception],
     ) -> None:
         good = [index for index, result in enumerate(results) if not isinstance(result, Exception)]
@@ -140,13 +142,15 @@ class Batcher(Generic[Item, Result, Answer]):
             except Exception as error:  # noqa: BLE001  the boundary: callers get it, the loop goes on
                 for index in good:
                     outcomes[index] = error
-        for future, outcome in zip(futures, outcomes, strict=True):
-            if future.done():
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            if ticket.done():
                 continue
             if isinstance(outcome, Exception):
-                future.set_exception(outcome)
+                ticket.set_exception(outcome)
             else:
-                future.set_result(outcome)
+                ticket.set_result(outcome)
+            if ticket.wake is not None:
+                ticket.wake()
         if self._queue:
             loop.call_soon(self._next, loop)
         else:

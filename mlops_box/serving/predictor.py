@@ -63,24 +63,12 @@ class Reply:
 
 
 class Predictor:
-    """Batches, runs, logs. Rows must have passed the slot's door.
+    """Batches, runs, logs. Rows must have passed the slot's door."""
 
-    Args:
-        is_alone: Whether no other request is under way, see :class:`Batcher`.
-    """
-
-    def __init__(
-        self,
-        log: PredictionLog,
-        clock: Clock,
-        metrics: Metrics,
-        *,
-        is_alone: Callable[[], bool] = lambda: False,
-    ):
+    def __init__(self, log: PredictionLog, clock: Clock, metrics: Metrics):
         self._log = log
         self._clock = clock
         self._metrics = metrics
-        self._is_alone = is_alone
 
     async def predict(self, slot: Slot, rows: Rows, variant: Variant, started_s: float) -> Reply:
         """The reply; its record is in the log when this returns.
@@ -122,7 +110,6 @@ class Predictor:
             max_batch=slot.max_batch,
             max_queued=max(_MAX_QUEUED_ROWS, 4 * slot.door.max_rows),
             is_slow=slot.is_slow,
-            is_alone=self._is_alone,
         )
 
     def _run(self, slot: Slot, items: Sequence[_Item]) -> list[Answers]:

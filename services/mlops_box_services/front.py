@@ -103,6 +103,10 @@ class Front:
             scope, receive, send, self._guard, self._clock.monotonic_s(), scope["method"], scope["path"], scope["headers"], whole,
         )  # fmt: skip
 
+    def is_own(self, path: str) -> bool:
+        """Whether a path is answered here, and not by BentoML's app."""
+        return not (path in _INNER_PATHS or path.startswith(_INNER_FOLDERS))
+
     async def respond(self, exchange: Exchange) -> Answer | None:
         """The answer to a request, whatever happens; ``None`` when BentoML's app gave it or the client has gone."""
         try:
@@ -140,7 +144,7 @@ class Front:
     async def _answer(self, exchange: Exchange) -> Answer | None:
         """The answer of our routes; ``None`` when BentoML's app has answered."""
         path = exchange.path
-        if path in _INNER_PATHS or path.startswith(_INNER_FOLDERS):
+        if not self.is_own(path):
             if exchange.method not in ("GET", "HEAD"):
                 raise HttpProblem(405, "method", f"{exchange.method} is not possible here", hint="use GET")
             exchange.route = path if path in _INNER_PATHS else f"{_INNER_FOLDERS[0]}*"

@@ -46,13 +46,14 @@ async def test_what_arrives_together_is_one_batch_up_to_the_cap() -> None:
     assert [len(batch) for batch in model.batches] == [4, 4, 2]
 
 
-async def test_a_lone_request_runs_at_once_without_the_queue() -> None:
+async def test_a_lone_request_is_computed_in_the_next_turn_of_the_loop() -> None:
     model = Recorder()
-    batcher = make(model, is_alone=lambda: True)
-    coroutine = batcher.submit(3)
-    with pytest.raises(StopIteration) as stopped:
-        coroutine.send(None)
-    assert stopped.value.value == 6
+    batcher = make(model)
+    answer = asyncio.create_task(batcher.submit(3))
+    await asyncio.sleep(0)  # the request arrives
+    await asyncio.sleep(0)  # and is computed
+    assert model.batches == [[3]]
+    assert await answer == 6
 
 
 async def test_what_queues_while_a_slow_batch_runs_is_the_next_batch() -> None:

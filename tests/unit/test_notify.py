@@ -117,7 +117,11 @@ def test_a_digest_gathers_what_comes_meanwhile_the_worst_first(box: Box, tmp_pat
 
 
 def test_no_more_messages_than_the_limit(box: Box, tmp_path: Path) -> None:
-    declare(box, tmp_path / "p", 'targets = ["json://localhost:1"]\ndigest = "0s"\nlimit = "2/day"\nremind = "90d"')
+    declare(
+        box,
+        tmp_path / "p",
+        'targets = ["json://localhost:1"]\ndigest = "0s"\nlimit = "2/day"\nremind = "90d"',
+    )
     post = Post()
     for kind in ("drift", "quality", "data", "pipeline"):
         sound(box, kind)
