@@ -139,6 +139,19 @@ def snooze(alert: str, duration: str, note: str, home: Path | None, as_json: boo
     emit(changed.to_dict(), as_json=as_json, text=text)
 
 
+@command.command("resolve", short_help="Close an alert by hand.")
+@click.argument("alert")
+@click.option("--reason", required=True, help="Why it is over; it stands in the ledger.")
+@home_option
+@json_option
+def resolve(alert: str, reason: str, home: Path | None, as_json: bool) -> None:
+    """Close an alert by hand. New evidence of the same kind opens another one; the same evidence does, too, at the next
+    monitor run, if it still stands: acknowledge or snooze what is known and lasts."""
+    with open_box(home) as box:
+        changed = box.alerts.resolve(alert, reason=reason)
+    emit(changed.to_dict(), as_json=as_json, text=f"alert {changed.id} is resolved: {printable(reason)}")
+
+
 @command.command("notify", short_help="Send what waits to be sent.")
 @click.option("--test", metavar="PROJECT", help="Send a test message to every target of a project instead.")
 @home_option
