@@ -38,6 +38,9 @@ class Access:
     binds_itself: bool = True
 
 
+LOOPBACK_ONLY = Access()
+
+
 def access_for(host: str, *, allow_hosts: Iterable[str] = (), require_token: bool = False) -> Access:
     """What binding ``host`` means.
 
@@ -115,6 +118,13 @@ def is_unspecified(host: str) -> bool:
     """Whether it stands for every address of the machine."""
     address = _address(host)
     return address is not None and address.is_unspecified
+
+
+def reached_at(host: str) -> str:
+    """The address by which this machine's own processes reach a server that listens at ``host``."""
+    if not is_unspecified(host):
+        return host
+    return "::1" if ":" in host else "127.0.0.1"
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hmac
 import logging
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from mlops_box.clock import Clock
+from mlops_box.errors import BoxError
 from mlops_box.serving.problems import Headers, HttpProblem
 from mlops_box.serving.tokens import Scope, Token, TokenStore, read_token
 
 log = logging.getLogger(__name__)
 
 Need = Literal["open", "predict", "feedback", "admin"]
+POLL_EVERY_S = 0.1
 # Failing attempts a second that are answered each by its own reason, and how many may come at once.
 FAILURES_PER_S = 10.0
 FAILURES_AT_ONCE = 50.0
@@ -41,6 +44,9 @@ class Authorizer:
 
     Args:
         local: The token of this machine's own processes, see :mod:`mlops_box.serving.local_token`.
+
+    Attributes:
+        problem: Why changes of the tokens are not seen; the known ones go on to count.
     """
 
     def __init__(
@@ -55,10 +61,26 @@ class Authorizer:
         self._local = read_token(local.encode()) if local is not None else None
         self._tokens: dict[str, Token] = {}
         self._seen_version: int | None = None
+        self.problem: str | None = None
         self._allowance = FAILURES_AT_ONCE
         self._failed_s = clock.monotonic_s()
         # Not by refresh: the number that says whether box.db changed is another one for each thread.
         self._read()
+
+    def follow(self, stop: threading.Event) -> None:
+        """See what changes, in a thread of its own, until ``stop``; :attr:`problem` says where that fails."""
+
+        def watch() -> None:
+            while not stop.wait(POLL_EVERY_S):
+                try:
+                    self.refresh()
+                    self.problem = None
+                except BoxError as error:
+                    if self.problem is None:
+                        log.error("cannot follow the tokens in box.db: %s", error.message)
+                    self.problem = error.message
+
+        threading.Thread(target=watch, name="tokens", daemon=True).start()
 
     def refresh(self) -> None:
         """Read the tokens again if box.db changed; for one thread beside the event loop.

@@ -6,30 +6,39 @@ notice a dead worker.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from mlops_box.box import Box
 from mlops_box.errors import BoxError, BusyError, ExitCode, UsageError
 from mlops_box.home import Home, home_from
+from mlops_box.serving.access import access_for, check_tokens, reached_at
 from mlops_box.serving.address import ServerAddress
 from mlops_box.serving.client import ServerClient
+from mlops_box.serving.local_token import make_local_token, remove_local_token
 from mlops_box.serving.worker_bounds import WorkerBounds
 from mlops_box_services.options import ServerOptions
-
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 log = logging.getLogger("mlops_box_services")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="The box's home.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where it listens; a wider address asks for tokens."
+)
+@click.option(
+    "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="A name it is called by from elsewhere."
+)
+@click.option("--require-token", is_flag=True, help="Ask for tokens on the loopback interface as well.")
 @click.option(
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
 )
@@ -50,6 +59,8 @@ def command(
     arguments: list[str],
     home: Path | None,
     host: str,
+    allow_hosts: tuple[str, ...],
+    require_token: bool,
     port: int,
     access_log: bool,
     workers: str,
@@ -63,7 +74,8 @@ def command(
     os.umask(0o077)
     place = home_from(os.environ, given=home)
     place.create()
-    options = ServerOptions(place, access_log=access_log)
+    access = access_for(host, allow_hosts=allow_hosts, require_token=require_token)
+    options = ServerOptions(place, access_log=access_log, access=access)
     if member is not None:
         from mlops_box_services.workers.membership import Membership
         from mlops_box_services.workers.worker import serve_as_worker
@@ -73,26 +85,28 @@ def command(
     bounds = WorkerBounds.parse(workers)
     listener = _listen(host, port)
     _refuse_second(place)
-    address = ServerAddress(host, listener.getsockname()[1], os.getpid())
-    if bounds.is_one:
-        _serve_alone(options, address, listener)
-    else:
-        from mlops_box_services.workers.doorkeeper import keep_door
+    address = ServerAddress(reached_at(host), listener.getsockname()[1], os.getpid())
+    with _tokens_asked_for(options):
+        if bounds.is_one:
+            _serve_alone(options, address, listener)
+        else:
+            from mlops_box_services.workers.doorkeeper import keep_door
 
-        keep_door(place, address, listener, bounds, arguments=arguments, calm_s=calm_s)
+            keep_door(place, address, listener, bounds, arguments=arguments, calm_s=calm_s)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """Take the port at once: a port that is taken is said before anything is loaded."""
-    if host not in LOOPBACK_HOSTS:
-        raise UsageError(
-            f"{host} is no loopback address", hint="the server has no authentication yet; bind 127.0.0.1"
-        )
-    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
+    try:
+        family, _, _, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise UsageError(f"{host} is no address of this machine: {error.strerror or error}") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        listener.bind(place)
         listener.listen(2048)
     except OSError as error:
         listener.close()
@@ -101,6 +115,21 @@ def _listen(host: str, port: int) -> socket.socket:
             hint="stop what uses it, or choose another --port (0 takes a free one)",
         ) from error
     return listener
+
+
+@contextlib.contextmanager
+def _tokens_asked_for(options: ServerOptions) -> Iterator[None]:
+    """Where tokens are asked for: see that there are some, and make the one of this machine's own processes."""
+    if not options.access.needs_token:
+        yield
+        return
+    with Box.open(options.home, actor="server") as box:
+        check_tokens(options.access, box.tokens)
+    make_local_token(options.home.run)
+    try:
+        yield
+    finally:
+        remove_local_token(options.home.run)
 
 
 def _refuse_second(home: Home) -> None:

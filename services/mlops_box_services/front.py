@@ -59,7 +59,6 @@ class Front:
         self._inner = inner
         self._open_runtime = open_runtime
         self._guard = guard or Guard(hosts=access.hosts)
-        self._needs_token = access.needs_token
         self._binds_itself = access.binds_itself
         self._routes = Routes([*rows_api.routes(), *pages.routes(lambda: self._routes)])
         self._runtime: Runtime | None = None
@@ -79,8 +78,6 @@ class Front:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._runtime = self._open_runtime()
-                if self._needs_token:
-                    self._runtime.ask_for_tokens()
             return message
 
         async def sending(message: Message) -> None:

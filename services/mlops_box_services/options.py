@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlops_box.home import Home
+from mlops_box.serving.access import LOOPBACK_ONLY, Access
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,9 @@ class ServerOptions:
 
     Attributes:
         access_log: Write a line for every request.
+        access: Who can reach it, by which names, and whether it asks for tokens.
     """
 
     home: Home
     access_log: bool = False
+    access: Access = LOOPBACK_ONLY

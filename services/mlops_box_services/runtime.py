@@ -13,6 +13,7 @@ from mlops_box.box import Box
 from mlops_box.errors import BoxError, ExitCode
 from mlops_box.home import Home
 from mlops_box.serving import metric_table as table
+from mlops_box.serving.access import Access
 from mlops_box.serving.authorization import Authorizer
 from mlops_box.serving.local_token import local_token
 from mlops_box.serving.metrics import Metrics
@@ -37,6 +38,7 @@ class Runtime:
     Args:
         access_log: Write a line for every request.
         follow: Watch box.db and serve what it names; otherwise a doorkeeper says what.
+        access: Whether tokens are asked for.
 
     Attributes:
         family: All workers that serve together; ``None`` where this process is alone.
@@ -44,7 +46,9 @@ class Runtime:
         observers: Who is told of answered requests; ``None`` while neither access log nor traces are switched on.
     """
 
-    def __init__(self, home: Home, *, access_log: bool = False, follow: bool = True):
+    def __init__(
+        self, home: Home, *, access_log: bool = False, follow: bool = True, access: Access = Access()
+    ):
         self.box = Box.open(home, actor="server")
         self.metrics = Metrics()
         self.router = Router(self.box.db, self.box.models, self.box.projects, on_load=self.metrics.swapped)
@@ -61,20 +65,22 @@ class Runtime:
         self.predictor = Predictor(self.log, self.box.clock, self.metrics)
         self.observers = open_observers(home, self.box.clock, access_log=access_log, environ=os.environ)
         self.family: Family | None = None
-        self.authorizer: Authorizer | None = None
+        self.access = access
+        self.authorizer = (
+            Authorizer(self.box.tokens, self.box.clock, local=local_token(home.run))
+            if access.needs_token
+            else None
+        )
         self._watch_problem: str | None = None
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="champions", daemon=True)
         if follow:
             self._watcher.start()
+        if self.authorizer is not None:
+            self.authorizer.follow(self._stop)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
-
-    def ask_for_tokens(self) -> None:
-        """From now on; tokens that are made or revoked are seen as promotions are."""
-        tokens, clock = self.box.tokens, self.box.clock
-        self.authorizer = Authorizer(tokens, clock, local=local_token(self.box.home.run))
 
     def close(self) -> None:
         """Finish the log and let go; idempotent."""
@@ -99,6 +105,8 @@ class Runtime:
             problems.append(self.log.failure.message)
         if self._watch_problem is not None:
             problems.append(f"promotions are not seen: {self._watch_problem}")
+        if self.authorizer is not None and self.authorizer.problem is not None:
+            problems.append(f"new and revoked tokens are not seen: {self.authorizer.problem}")
         ready = not problems and all(route.is_warm for route in routes)
         return {"ready": ready, "models": [asdict(route) for route in routes], "problems": problems}
 
@@ -132,8 +140,6 @@ class Runtime:
         while not self._stop.wait(POLL_EVERY_S):
             try:
                 self.router.refresh()
-                if self.authorizer is not None:
-                    self.authorizer.refresh()
                 self._watch_problem = None
             except BoxError as error:
                 if self._watch_problem != error.message:

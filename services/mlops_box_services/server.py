@@ -83,7 +83,9 @@ def opened(options: ServerOptions, *, follow: bool = True) -> Iterator[Runtime]:
     # Imported first: what is loaded now, the runtime takes out of the garbage collector's sight.
     import mlops_box_services.service  # noqa: F401
 
-    runtime = Runtime(options.home, access_log=options.access_log, follow=follow)
+    runtime = Runtime(
+        options.home, access_log=options.access_log, follow=follow, access=options.access
+    )
     try:
         yield runtime
     finally:
@@ -95,6 +97,7 @@ def config_for(runtime: Runtime, *, grace_s: int = GRACE_S) -> uvicorn.Config:
     from mlops_box_services.service import service
 
     service.open_runtime = lambda: runtime
+    service.access = runtime.access
     return uvicorn.Config(
         service.to_asgi(), http=EagerHttpProtocol, proxy_headers=False, lifespan="on", access_log=False,
         server_header=False, log_level="warning", log_config=None, timeout_keep_alive=KEEP_ALIVE_S,

@@ -35,10 +35,10 @@ class BoxService(Service):  # type: ignore[misc]
     def to_asgi(self, is_main: bool = True) -> App:
         inner = super().to_asgi(is_main=is_main)
         access = self.access or access_from(os.environ)
-        return Front(inner, self._open, access=access)
+        return Front(inner, lambda: self._open(access), access=access)
 
-    def _open(self) -> Runtime:
-        opened = self.open_runtime() if self.open_runtime else Runtime(home_from(os.environ))
+    def _open(self, access: Access) -> Runtime:
+        opened = self.open_runtime() if self.open_runtime else Runtime(home_from(os.environ), access=access)
         self.runtime = opened
         return opened
 
