@@ -32,6 +32,10 @@ tui *arguments:
 bench:
     for part in benchmarks/*/run.py; do .venv/bin/python -m "$(dirname "$part" | tr / .).run" || exit 1; done
 
+# The Python of the protocol's protobuf definition.
+stubs:
+    .venv/bin/python services/make_stubs.py
+
 # Everything under docs/ that is made from the code.
 docs:
     .venv/bin/python docs/make.py

@@ -13,16 +13,28 @@ ADDRESS_FILE = "server.json"
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """A server's socket and process."""
+    """A server's sockets and process.
+
+    Attributes:
+        grpc_port: Where it speaks gRPC on the same host; ``None`` when it does not.
+    """
 
     host: str
     port: int
     pid: int
+    grpc_port: int | None = None
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def grpc_target(self) -> str | None:
+        """``host:port`` for gRPC clients."""
+        if self.grpc_port is None:
+            return None
+        return f"[{self.host}]:{self.grpc_port}" if ":" in self.host else f"{self.host}:{self.grpc_port}"
 
     def write(self, folder: Path) -> None:
         """Publish under ``folder`` (``home.run``), whole or not at all."""
@@ -38,6 +50,12 @@ class ServerAddress:
         """The address that was published last; its server may be gone. ``None`` when there is none."""
         try:
             raw = json.loads((folder / ADDRESS_FILE).read_text())
-            return ServerAddress(str(raw["host"]), int(raw["port"]), int(raw["pid"]))
+            grpc_port = raw.get("grpc_port")
+            return ServerAddress(
+                str(raw["host"]),
+                int(raw["port"]),
+                int(raw["pid"]),
+                int(grpc_port) if grpc_port is not None else None,
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -31,8 +31,11 @@ class Guard:
         self._hosts = frozenset(hosts)
         self.max_body_bytes = max_body_bytes
 
-    def check(self, method: str, headers: RawHeaders) -> bytes | None:
+    def check(self, method: str, headers: RawHeaders, *, may_be_untyped: bool = False) -> bytes | None:
         """Pass, and return the request's X-Request-ID, or raise. Header names are lower case, as ASGI gives them.
+
+        Args:
+            may_be_untyped: A body without a content type is accepted from who is no web page: browsers send an Origin with it.
 
         Raises:
             HttpProblem: 421 foreign Host, 403 foreign Origin, 415 an unknown content type, 413 body too large, 400 malformed.
@@ -75,6 +78,8 @@ class Guard:
                 403, "origin", f"requests from the web page {_shown(origin)!r} are not accepted"
             )
         if has_body and content_type not in BINARY_TYPES and not is_json(content_type):
+            if may_be_untyped and content_type is None and origin is None:
+                return request_id
             raise HttpProblem(
                 415,
                 "content_type",

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ from mlops_box.serving.address import ServerAddress
 from mlops_box.serving.client import ServerClient
 from mlops_box.serving.local_token import make_local_token, remove_local_token
 from mlops_box.serving.worker_bounds import WorkerBounds
+from mlops_box_services.grpc_port import literal, reserve
 from mlops_box_services.options import ServerOptions
 
 log = logging.getLogger("mlops_box_services")
@@ -42,6 +44,12 @@ log = logging.getLogger("mlops_box_services")
 @click.option(
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
 )
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="0 takes a free port [default: the one after --port, or a free one].",
+)
+@click.option("--grpc/--no-grpc", default=True, help="Speak gRPC too.")
 @click.option(
     "--access-log/--no-access-log", default=False, help="A JSON line a request, in logs/access.log."
 )
@@ -62,12 +70,14 @@ def command(
     allow_hosts: tuple[str, ...],
     require_token: bool,
     port: int,
+    grpc_port: int | None,
+    grpc: bool,
     access_log: bool,
     workers: str,
     calm_s: float,
     member: str | None,
 ) -> None:
-    """Serve the champions of a box over HTTP."""
+    """Serve the champions of a box over HTTP and gRPC."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -77,6 +87,8 @@ def command(
     access = access_for(host, allow_hosts=allow_hosts, require_token=require_token)
     options = ServerOptions(place, access_log=access_log, access=access)
     if member is not None:
+        if grpc and grpc_port:
+            options = replace(options, grpc=(literal(host), grpc_port))
         from mlops_box_services.workers.membership import Membership
         from mlops_box_services.workers.worker import serve_as_worker
 
@@ -86,6 +98,12 @@ def command(
     listener = _listen(host, port)
     _refuse_second(place)
     address = ServerAddress(reached_at(host), listener.getsockname()[1], os.getpid())
+    reserved = reserve(literal(host), grpc_port, http_port=address.port) if grpc else None
+    if reserved is not None:
+        taken = reserved.getsockname()[1]
+        address = replace(address, grpc_port=taken)
+        options = replace(options, grpc=(literal(host), taken))
+        arguments = [*arguments, "--grpc-port", str(taken)]
     with _tokens_asked_for(options):
         if bounds.is_one:
             _serve_alone(options, address, listener)

@@ -13,7 +13,7 @@ from mlops_box.errors import BoxError
 from mlops_box.serving.access import Access, refuse_from_elsewhere
 from mlops_box.serving.guard import Guard
 from mlops_box.serving.problems import HttpProblem, problem_of
-from mlops_box_services import pages, rows_api
+from mlops_box_services import oip_api, pages, rows_api
 from mlops_box_services.exchange import (
     CLIENT_GONE,
     Answer,
@@ -60,7 +60,7 @@ class Front:
         self._open_runtime = open_runtime
         self._guard = guard or Guard(hosts=access.hosts)
         self._binds_itself = access.binds_itself
-        self._routes = Routes([*rows_api.routes(), *pages.routes(lambda: self._routes)])
+        self._routes = Routes([*rows_api.routes(), *oip_api.routes(), *pages.routes(lambda: self._routes)])
         self._runtime: Runtime | None = None
         self._clock = SystemClock()
         self._request_ids = RequestIds()
@@ -107,7 +107,8 @@ class Front:
     async def respond(self, exchange: Exchange) -> Answer | None:
         """The answer to a request, whatever happens; ``None`` when BentoML's app gave it or the client has gone."""
         try:
-            given = self._guard.check(exchange.method, exchange.headers)
+            is_protocol = exchange.path.startswith(oip_api.ROOT)
+            given = self._guard.check(exchange.method, exchange.headers, may_be_untyped=is_protocol)
             exchange.request_id = self._request_ids.take(given)
             if self._runtime is None:
                 raise HttpProblem(
@@ -156,4 +157,6 @@ class Front:
         exchange.outcome = problem.code
         if self._runtime is not None:
             self._runtime.metrics.refused(problem.code)
-        return Answer(problem.status, problem.body(), headers=problem.headers)
+        is_protocol = exchange.path.startswith(oip_api.ROOT)
+        body = oip_api.error_body(problem) if is_protocol else problem.body()
+        return Answer(problem.status, body, headers=problem.headers)

@@ -15,8 +15,10 @@ class ServerOptions:
     Attributes:
         access_log: Write a line for every request.
         access: Who can reach it, by which names, and whether it asks for tokens.
+        grpc: Address and port where gRPC listens too, which is reserved; ``None`` for HTTP only.
     """
 
     home: Home
     access_log: bool = False
     access: Access = LOOPBACK_ONLY
+    grpc: tuple[str, int] | None = None

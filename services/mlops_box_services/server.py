@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 import uvloop
@@ -24,6 +25,16 @@ GRACE_S = 15
 KEEP_ALIVE_S = 75
 
 
+class Beside(Protocol):
+    """Another server in the same event loop, that comes and goes with HTTP."""
+
+    async def start(self) -> None:
+        """Begin to answer."""
+
+    async def stop(self) -> None:
+        """Finish what is under way; idempotent."""
+
+
 class HttpServer(uvicorn.Server):
     """Says when it answers and when it stops; leaves with status 0 when it was asked to stop."""
 
@@ -34,19 +45,28 @@ class HttpServer(uvicorn.Server):
         signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT),
         on_started: Callable[[], None] = lambda: None,
         on_stopping: Callable[[], None] = lambda: None,
+        beside: Beside | None = None,
     ):
         super().__init__(config)
         self._signals = signals
         self._on_started = on_started
         self._on_stopping = on_stopping
+        self._beside = beside
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            if self._beside is not None:
+                # Who waits for `started` waits for both.
+                self.started = False
+                await self._beside.start()
+                self.started = True
             self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stopping()
+        if self._beside is not None:
+            await self._beside.stop()
         await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager
@@ -68,7 +88,12 @@ def serve_alone(
 ) -> None:
     """Serve in this process alone until SIGTERM."""
     with bentoml_in(options.home), contextlib.closing(listener), opened(options) as runtime:
-        server = HttpServer(config_for(runtime), on_started=on_started, on_stopping=on_stopping)
+        server = HttpServer(
+            config_for(runtime),
+            on_started=on_started,
+            on_stopping=on_stopping,
+            beside=beside(options, runtime),
+        )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve(sockets=[listener]))
 
@@ -90,6 +115,15 @@ def opened(options: ServerOptions, *, follow: bool = True) -> Iterator[Runtime]:
         yield runtime
     finally:
         runtime.close()
+
+
+def beside(options: ServerOptions, runtime: Runtime) -> Beside | None:
+    """The gRPC server, where it is wanted."""
+    if options.grpc is None:
+        return None
+    from mlops_box_services.grpc_front import GrpcFront
+
+    return GrpcFront(runtime, *options.grpc)
 
 
 def config_for(runtime: Runtime, *, grace_s: int = GRACE_S) -> uvicorn.Config:

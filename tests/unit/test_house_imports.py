@@ -36,7 +36,7 @@ NEVER_FOR_HELP = HEAVY | {
 FRAMEWORKS = {
     "mlops_box": [],
     "mlops_box_flows": ["prefect.main"],
-    "mlops_box_services": ["bentoml"],
+    "mlops_box_services": ["bentoml", "grpc"],
     "mlops_box_tui": ["textual"],
 }
 

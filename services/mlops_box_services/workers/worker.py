@@ -24,7 +24,7 @@ from mlops_box.serving.router import Prepared as PreparedTable
 from mlops_box.serving.wanted import Wanted
 from mlops_box_services.options import ServerOptions
 from mlops_box_services.runtime import Runtime
-from mlops_box_services.server import KEEP_ALIVE_S, HttpServer, bentoml_in, config_for, opened
+from mlops_box_services.server import KEEP_ALIVE_S, Beside, HttpServer, bentoml_in, beside, config_for, opened
 from mlops_box_services.workers.connections import Connections
 from mlops_box_services.workers.load_meter import LoadMeter
 from mlops_box_services.workers.membership import Membership
@@ -65,7 +65,7 @@ def serve_as_worker(options: ServerOptions, member: Membership) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the doorkeeper, which says what to do.
     control, door = (socket.socket(fileno=number) for number in (member.control, member.door))
     with bentoml_in(options.home), opened(options, follow=False) as runtime:
-        worker = _Worker(runtime, control, door)
+        worker = _Worker(runtime, control, door, beside(options, runtime))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(worker.run())
 
@@ -84,12 +84,16 @@ def _die_with(parent: int) -> None:
 class _Worker:
     """The event loop's side of a worker; also the :class:`Family` of its runtime."""
 
-    def __init__(self, runtime: Runtime, control: socket.socket, door: socket.socket):
+    def __init__(
+        self, runtime: Runtime, control: socket.socket, door: socket.socket, beside: Beside | None = None
+    ):
         self._runtime = runtime
         self._control = control
         self._door = door
         config = config_for(runtime, grace_s=WORKER_GRACE_S)
-        self._server = HttpServer(config, signals=(signal.SIGTERM,), on_stopping=self._stopping)
+        self._server = HttpServer(
+            config, signals=(signal.SIGTERM,), on_stopping=self._stopping, beside=beside
+        )
         self._connections = Connections(self._server, config, on_lost=self._note_lost)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._prepared: dict[int, PreparedTable] = {}

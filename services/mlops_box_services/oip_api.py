@@ -1,0 +1,181 @@
+"""The Open Inference Protocol (version 2) over HTTP: health, metadata, inference with JSON or raw tensors.
+
+Clients of the protocol read ``error`` as a text, so an error under ``/v2`` is our one shape laid flat:
+``{"error": message, "code", "message", "hint", "details"}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from mlops_box import __version__
+from mlops_box.errors import BoxError, NotFoundError
+from mlops_box.serving.predictor import Rows
+from mlops_box.serving.problems import HttpProblem
+from mlops_box.serving.protocols.infer import InferAnswer, InferRequest, parse_request, write_answer
+from mlops_box.serving.protocols.interface import PLATFORM, Interface, Interfaces, TensorInfo
+from mlops_box.serving.slot import Slot
+from mlops_box_services.asking import Call, ask, slot_of
+from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
+from mlops_box_services.routes import Route
+from mlops_box_services.runtime import Runtime
+
+ROOT = "/v2"
+SERVER_NAME = "mlops-box"
+EXTENSIONS = ("binary_tensor_data",)
+HEADER_LENGTH = b"inference-header-content-length"
+
+
+def routes() -> list[Route]:
+    interfaces = Interfaces()
+
+    async def metadata(exchange: Exchange, model: str, version: str = "") -> Answer:
+        return json_answer(await model_metadata(exchange.runtime, interfaces, model, version))
+
+    async def infer(exchange: Exchange, model: str, version: str = "") -> Answer:
+        body = await exchange.body()
+        # A request that is none is refused before a model is looked for, or loaded.
+        request = parse_request(body, _header_length(exchange))
+        return _answer(request, await infer_with(exchange, interfaces, model, version, request))
+
+    found = [
+        Route("GET", "/v2", _server, "predict"),
+        Route("GET", "/v2/health/live", _live, "open"),
+        Route("GET", "/v2/health/ready", _ready, "open"),
+    ]
+    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        found += [
+            Route("GET", path, metadata, "predict"),
+            Route("GET", f"{path}/ready", _model_ready, "predict"),
+            Route("POST", f"{path}/infer", infer, "predict"),
+        ]
+    return found
+
+
+def error_body(problem: HttpProblem) -> bytes:
+    """The body of an error under :data:`ROOT`."""
+    text = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+    flat = {
+        "error": text,
+        "code": problem.code,
+        "message": problem.message,
+        "hint": problem.hint,
+        "details": problem.details,
+    }
+    return orjson.dumps(flat, default=str)
+
+
+async def infer_with(
+    call: Call, interfaces: Interfaces, model: str, version: str, request: InferRequest
+) -> InferAnswer:
+    """The answer to a request of either transport.
+
+    Args:
+        version: A number or an alias; empty for the champion.
+
+    Raises:
+        BoxError: See :func:`ask`, :meth:`Interface.read`.
+    """
+
+    def rows_for(slot: Slot) -> Rows:
+        interface = interfaces.of(slot.version)
+        interface.check_outputs(request.outputs or ())
+        return interface.read(request.inputs, slot.door)
+
+    slot, reply = await ask(call, reference(model, version), rows_for)
+    outputs = interfaces.of(slot.version).write(reply.answers, reply.ids, request.outputs)
+    return InferAnswer(slot.version.model, str(slot.version.number), request.id, reply.ids[0], outputs)
+
+
+async def model_metadata(
+    runtime: Runtime, interfaces: Interfaces, model: str, version: str
+) -> dict[str, Any]:
+    """What the protocol calls a model's metadata: name, versions, platform, inputs, outputs.
+
+    Raises:
+        BoxError: No such model or version, or it cannot be loaded.
+    """
+    slot = await slot_of(runtime, reference(model, version))
+    loop = asyncio.get_running_loop()
+    versions = await loop.run_in_executor(None, _versions, runtime, slot.version.model)
+    interface: Interface = interfaces.of(slot.version)
+    return {
+        "name": slot.version.model,
+        "versions": versions,
+        "platform": PLATFORM,
+        "inputs": [_told(info) for info in interface.inputs],
+        "outputs": [_told(info) for info in interface.outputs],
+    }
+
+
+async def is_model_ready(runtime: Runtime, model: str, version: str) -> bool:
+    """Whether it can answer: a champion that is warm, or a version that could be loaded.
+
+    Raises:
+        NotFoundError: There is no such model or version.
+    """
+    if not version and "@" not in model:
+        route = next((route for route in runtime.router.routes() if route.model == model), None)
+        if route is not None:
+            return route.is_warm
+    try:
+        await slot_of(runtime, reference(model, version))
+    except NotFoundError:
+        raise
+    except BoxError:
+        return False
+    return True
+
+
+def reference(model: str, version: str) -> str:
+    """``name@version`` as the other routes name it."""
+    return f"{model}@{version}" if version else model
+
+
+def _versions(runtime: Runtime, model: str) -> list[str]:
+    found = runtime.box.models.list(model)
+    return [str(version.number) for version in reversed(found) if version.state == "accepted"]
+
+
+def _told(info: TensorInfo) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": info.name, "datatype": info.datatype, "shape": info.shape}
+    if info.parameters:
+        told["parameters"] = info.parameters
+    return told
+
+
+async def _server(exchange: Exchange) -> Answer:
+    return json_answer({"name": SERVER_NAME, "version": __version__, "extensions": EXTENSIONS})
+
+
+async def _live(exchange: Exchange) -> Answer:
+    return json_answer({"live": True})
+
+
+async def _ready(exchange: Exchange) -> Answer:
+    ready = bool(exchange.runtime.readiness()["ready"])
+    return json_answer({"ready": ready, "live": True}, 200 if ready else 503)
+
+
+async def _model_ready(exchange: Exchange, model: str, version: str = "") -> Answer:
+    ready = await is_model_ready(exchange.runtime, model, version)
+    return json_answer({"name": model, "ready": ready}, 200 if ready else 503)
+
+
+def _header_length(exchange: Exchange) -> bytes | None:
+    found = exchange.header(HEADER_LENGTH)
+    if found is None and exchange.header(b"content-type") == OCTETS:
+        # All of it would be JSON, which its type denies.
+        return b""
+    return found
+
+
+def _answer(request: InferRequest, answer: InferAnswer) -> Answer:
+    body, head = write_answer(answer, request)
+    version = (b"x-model-version", answer.version.encode())
+    if head is None:
+        return Answer(200, body, JSON_TYPE, (version,))
+    return Answer(200, body, OCTETS, (version, (HEADER_LENGTH, b"%d" % head)))
