@@ -16,8 +16,9 @@ import click
 from mlops_box import errors
 from mlops_box.cli.main import command
 from mlops_box.errors import BoxError, ExitCode
+from mlops_box.operations.dashboard import alert_rules_text, dashboard_json
 from mlops_box.project import json_schema
-from mlops_box.serving import problems
+from mlops_box.serving import metric_table, problems
 
 DOCS = Path(__file__).parent
 
@@ -100,10 +101,34 @@ def schema_page() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def metrics_page() -> str:
+    """Every metric under /metrics."""
+    lines = [
+        "# Metrics\n",
+        "What the inference server tells under `/metrics`, made from the code by `just docs`. What to look at: "
+        "[operations.md](operations.md).\n",
+        "| metric | kind | labels | what it says |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| `{metric.sample}` | {metric.kind} | {', '.join(metric.labels)} | {metric.help} |"
+            for metric in metric_table.TABLE
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def dashboard_page() -> str:
+    """The Grafana dashboard."""
+    return json.dumps(dashboard_json(), indent=2) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "exit-codes.md": exit_code_page,
     "mlops.schema.json": schema_page,
+    "metrics.md": metrics_page,
+    "grafana/mlops-box.json": dashboard_page,
+    "grafana/alerts.yml": alert_rules_text,
 }
 
 

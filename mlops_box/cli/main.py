@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "monitor": ("monitor", "Compare live traffic with the reference, alert, decide."),
     "tui": ("tui", "Open the terminal screen."),
     "demo": ("demo", "See the whole loop in a throw-away box."),
+    "dashboard": ("dashboard", "Print a Grafana dashboard or Prometheus alert rules."),
     "doctor": ("doctor", "Check the installation and say how to mend it."),
     "why": ("why", "Explain an alert, a model version, a decision, a run or a prediction."),
     "verify": ("verify", "Verify the ledger, the database and every stored object."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from prometheus_client.parser import text_string_to_metric_families
 from serving_kit import Server, register_fails, register_projects, register_rate, running
 
 from mlops_box.box import Box
+from mlops_box.operations.dashboard import alert_rules, dashboard_json
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SECRET = "Bearer not-to-be-seen"
@@ -220,3 +223,32 @@ def test_a_collector_that_is_gone_costs_no_request_and_the_server_still_stops(tm
             assert server.predict("rates", {"a": 1, "b": 2})[0] == 200
         assert server.stop() == 0
     assert not (tmp_path / "home" / "logs" / "access.log").exists()
+
+
+def test_every_query_of_dashboard_and_alerts_finds_its_metric_and_labels_on_a_live_page(
+    observed: tuple[Server, Collector],
+) -> None:
+    server, _ = observed
+    _, _, body = server.predict("rates", {"a": 1, "b": 2})
+    server.call("POST", "/models/rates/feedback", {"truth": [{"id": body["ids"][0], "value": 3.0}]})
+    server.predict("rates", {"a": -1, "b": 2})
+    live: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(server.call("GET", "/metrics")[2]):
+        for sample in family.samples:
+            live.setdefault(sample.name, set()).update(sample.labels)
+    # One server without a rollout drops nothing; its labels are those of the table, which a test of the page holds.
+    live.setdefault("mlops_box_shadow_dropped_total", {"model"})
+    queries = [target for panel in dashboard_json()["panels"] for target in panel.get("targets", [])]
+    queries += alert_rules()["groups"][0]["rules"]
+    for query in queries:
+        selectors = re.findall(r"(mlops_box_\w+)(?:\{([^}]*)\})?", query["expr"])
+        grouped = {
+            name for names in re.findall(r"by \(([^)]*)\)", query["expr"]) for name in names.split(", ")
+        }
+        assert selectors
+        for name, matchers in selectors:
+            labels = live[name] | {"instance"}
+            assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", matchers)) <= labels, query
+            assert grouped <= labels, query
+        told = set(re.findall(r"\{\{(\w+)\}\}", query.get("legendFormat", "")))
+        assert told <= grouped, query
