@@ -119,3 +119,14 @@ def test_benjamini_hochberg_as_in_scipy() -> None:
     values = [0.001, 0.2, 0.01, 0.04, 1.0, 0.04]
     assert adjusted_p_values(values) == pytest.approx(stats.false_discovery_control(values).tolist())
     assert adjusted_p_values([]) == []
+
+
+def test_a_window_whose_frequent_values_the_reference_never_had_is_surely_another_one() -> None:
+    rare = [1.0] * 30
+    found = chi2_two_sample([*rare, 0.0], [*([0.0] * 30), 200.0])
+    assert found is not None
+    assert found.p < 1e-6
+    assert found.effect > 0.9
+    mirrored = chi2_two_sample([*([0.0] * 30), 200.0], [*rare, 0.0])
+    assert mirrored is not None
+    assert mirrored.p < 1e-6

@@ -52,7 +52,9 @@ def chi2_two_sample(reference: Sequence[float], window: Sequence[float]) -> Chi2
     rare_left, rare_right = float(left[thin].sum()), float(right[thin].sum())
     left, right = left[~thin], right[~thin]
     rare = rare_left + rare_right
-    if rare * smaller >= _MIN_EXPECTED:
+    one_sided = rare > 0 and (left.sum() == 0 or right.sum() == 0)
+    if rare * smaller >= _MIN_EXPECTED or one_sided:
+        # Where all that is frequent is on one side, what is rare is all there is of the other.
         left, right, rare = np.append(left, rare_left), np.append(right, rare_right), 0.0
     p_values = []
     if len(left) >= 2:
