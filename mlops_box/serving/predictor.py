@@ -92,6 +92,18 @@ class Predictor:
         item = _Item(rows, variant, now_s, now_s)
         return self._finish(slot, [item], self._run(slot, [item]))[0]
 
+    def record(self, slot: Slot, rows: Rows, answers: Answers, variant: Variant, started_s: float) -> Reply:
+        """Log answers that somebody else computed with the slot; for the event loop.
+
+        Raises:
+            StorageError: The log cannot be written and the project says it must.
+        """
+        return self._finish(slot, [_Item(rows, variant, started_s, started_s, started_s)], [answers])[0]
+
+    def shadow_dropped(self, model: str) -> None:
+        """Count a request that the shadow version did not get to see."""
+        self._metrics.shadow_dropped(model)
+
     def store_truth(self, model: str, truths: Sequence[Truth]) -> None:
         """Log ground truth.
 
