@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mlops_box.errors import UsageError
 
 MOST = 64
-_FORM = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
+_FORM = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 
-# A worker's children, should it ever have any, do not inherit its connections.
-_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _MOST_AT_ONCE = 64
 
 
@@ -31,13 +29,15 @@ def take(end: socket.socket) -> list[socket.socket]:
     found = []
     while len(found) < _MOST_AT_ONCE:
         try:
-            data, descriptors, _, _ = socket.recv_fds(end, 1, 1, _FLAGS)
+            data, descriptors, _, _ = socket.recv_fds(end, 1, 1)
         except OSError:
             break
         if not data:
             break
         for descriptor in descriptors:
             connection = socket.socket(fileno=descriptor)
+            # Python's recv_fds sets neither; a child of a worker must not keep its connections open.
+            connection.set_inheritable(False)
             connection.setblocking(False)
             found.append(connection)
     return found

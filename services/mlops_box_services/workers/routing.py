@@ -131,7 +131,7 @@ class Routing:
         ready = [(w, a) for w, a in zip(workers, answers, strict=True) if a is not None and w.state != "gone"]
         if not ready:
             return False
-        self.held = _held(ready)
+        told, self.held = self.held, _held(ready)
         # One after the other without a pause: what lies between them is the way of a message.
         for worker, _ in ready:
             worker.channel.send(Flip(generation, self.held))
@@ -145,7 +145,8 @@ class Routing:
             }
         )
         for model, problem in self.held.items():
-            log.error("%s@%d is refused: %s", model, wanted.champions[model][0], problem)
+            if told.get(model) != problem:
+                log.error("%s@%d is refused: %s", model, wanted.champions[model][0], problem)
         retry = any(answer.retry for _, answer in ready)
         self._again_s = asyncio.get_running_loop().time() + RETRY_EVERY_S if retry else None
         return True

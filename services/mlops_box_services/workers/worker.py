@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import gc
 import itertools
 import logging
 import os
@@ -20,7 +19,7 @@ import uvloop
 
 from mlops_box.errors import ExitCode, UnavailableError
 from mlops_box.serving.metrics_snapshot import MetricsSnapshot
-from mlops_box.serving.router import Prepared as PreparedTable
+from mlops_box.serving.route_table import Prepared as PreparedTable
 from mlops_box.serving.wanted import Wanted
 from mlops_box_services.options import ServerOptions
 from mlops_box_services.runtime import Runtime
@@ -203,8 +202,9 @@ class _Worker:
         self._loop.run_in_executor(self._loading, self._settle)
 
     def _settle(self) -> None:
+        # Nothing is frozen here: a slot that is let go later would be kept with what was frozen around it.
         self._runtime.router.settle()
-        gc.freeze()
+        self._runtime.router.warm_undo()
 
     def _tell(self, what: str) -> Any:
         if what == "snapshot":
