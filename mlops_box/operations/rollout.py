@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlops_box.box import Box
@@ -216,7 +216,13 @@ def _status(box: Box, rollout: Rollout) -> RolloutStatus:
 
 def _yardstick(box: Box, base: ModelVersion) -> Yardstick:
     numbers = _sample_predictions(box, base) if base.task == "regression" else []
-    return yardstick_for(base.signature, numbers, error=base.metrics.get("mae"))
+    usual = yardstick_for(base.signature, numbers, error=base.metrics.get("mae"))
+    return replace(usual, truth_expected=_gets_truth(box, base.model))
+
+
+def _gets_truth(box: Box, model: str) -> bool:
+    """Whether ground truth has come for this model lately: in one of its ten newest windows."""
+    return any(window.rows_with_truth > 0 for window in box.windows.list(model, limit=10))
 
 
 def _sample_predictions(box: Box, version: ModelVersion) -> list[float]:
