@@ -16,6 +16,7 @@ from mlops_box.serving.guard import LOOPBACK
 from mlops_box.serving.problems import HttpProblem
 from mlops_box.serving.tokens import TokenStore
 
+MAX_CONNECTIONS = 4096
 # For servers that others start and bind (bentoml serve, a container).
 HOSTS_VARIABLE = "MLOPS_BOX_ALLOW_HOST"
 TOKEN_VARIABLE = "MLOPS_BOX_REQUIRE_TOKEN"
@@ -31,22 +32,31 @@ class Access:
         needs_token: Ask for a token on every path that is not open.
         binds_itself: The server took its address itself. Otherwise each connection is looked at: where no token is
             asked for, only those to a loopback address are served.
+        connections: How many may be open at once, in each process.
     """
 
     hosts: frozenset[bytes] = LOOPBACK
     needs_token: bool = False
     binds_itself: bool = True
+    connections: int = MAX_CONNECTIONS
 
 
 LOOPBACK_ONLY = Access()
 
 
-def access_for(host: str, *, allow_hosts: Iterable[str] = (), require_token: bool = False) -> Access:
+def access_for(
+    host: str,
+    *,
+    allow_hosts: Iterable[str] = (),
+    require_token: bool = False,
+    connections: int = MAX_CONNECTIONS,
+) -> Access:
     """What binding ``host`` means.
 
     Args:
         host: An address or name to listen at.
         allow_hosts: Further names it is called by.
+        connections: See :class:`Access`.
 
     Raises:
         UsageError: It listens at every address and nobody said what it is called; a name that is none.
@@ -62,7 +72,8 @@ def access_for(host: str, *, allow_hosts: Iterable[str] = (), require_token: boo
         else:
             named.append(_host_header(host))
     wider = bool(named)
-    return Access(LOOPBACK | frozenset(named), needs_token=wider or require_token)
+    hosts = LOOPBACK | frozenset(named)
+    return Access(hosts, needs_token=wider or require_token, connections=connections)
 
 
 def access_from(environ: Mapping[str, str]) -> Access:

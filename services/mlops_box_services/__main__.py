@@ -21,7 +21,7 @@ import click
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, BusyError, ExitCode, UsageError
 from mlops_box.home import Home, home_from
-from mlops_box.serving.access import access_for, check_tokens, reached_at
+from mlops_box.serving.access import MAX_CONNECTIONS, access_for, check_tokens, reached_at
 from mlops_box.serving.address import ServerAddress
 from mlops_box.serving.client import ServerClient
 from mlops_box.serving.local_token import make_local_token, remove_local_token
@@ -41,6 +41,9 @@ log = logging.getLogger("mlops_box_services")
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="A name it is called by from elsewhere."
 )
 @click.option("--require-token", is_flag=True, help="Ask for tokens on the loopback interface as well.")
+@click.option(
+    "--max-connections", default=MAX_CONNECTIONS, show_default=True, type=click.IntRange(16), help="Open at once, a process."
+)
 @click.option(
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
 )
@@ -69,6 +72,7 @@ def command(
     host: str,
     allow_hosts: tuple[str, ...],
     require_token: bool,
+    max_connections: int,
     port: int,
     grpc_port: int | None,
     grpc: bool,
@@ -84,7 +88,9 @@ def command(
     os.umask(0o077)
     place = home_from(os.environ, given=home)
     place.create()
-    access = access_for(host, allow_hosts=allow_hosts, require_token=require_token)
+    access = access_for(
+        host, allow_hosts=allow_hosts, require_token=require_token, connections=max_connections
+    )
     options = ServerOptions(place, access_log=access_log, access=access)
     if member is not None:
         if grpc and grpc_port:

@@ -17,9 +17,10 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from mlops_box.serving.batcher import Ticket
+from mlops_box_services.bounded_http import BoundedHttpProtocol
 from mlops_box_services.exchange import Answer, Exchange, Message, Scope
 from mlops_box_services.front import Front
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 _UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-class EagerHttpProtocol(HttpToolsProtocol):
+class EagerHttpProtocol(BoundedHttpProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, **options: Any):
@@ -79,10 +80,9 @@ class EagerHttpProtocol(HttpToolsProtocol):
         self.cycle = cast(RequestResponseCycle, call)
         call.start(self._front.respond(exchange))
 
-    def data_received(self, data: bytes) -> None:
-        self._idle_since_s = None
-        super().data_received(data)
-        if self._waiting is not None and not self.transport.is_closing():
+    def start_incomplete(self) -> None:
+        """The data is used up, the body not there: uvicorn's way."""
+        if self._waiting is not None:
             body, self._waiting = self._waiting, None
             self._start_slowly(body, complete=False)
 

@@ -153,10 +153,14 @@ class Front:
         exchange.route = route.path
         return await route.handle(exchange, **parts)
 
+    def refused(self, code: str) -> None:
+        """Count what was refused."""
+        if self._runtime is not None:
+            self._runtime.metrics.refused(code)
+
     def _refusal(self, exchange: Exchange, problem: HttpProblem) -> Answer:
         exchange.outcome = problem.code
-        if self._runtime is not None:
-            self._runtime.metrics.refused(problem.code)
+        self.refused(problem.code)
         is_protocol = exchange.path.startswith(oip_api.ROOT)
         body = oip_api.error_body(problem) if is_protocol else problem.body()
         return Answer(problem.status, body, headers=problem.headers)

@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from mlops_box.home import Home
+from mlops_box_services.bounded_http import ConnectionBounds, connections_possible, sweep
 from mlops_box_services.eager_http import EagerHttpProtocol
 from mlops_box_services.options import ServerOptions
 from mlops_box_services.runtime import Runtime
@@ -75,6 +76,11 @@ class HttpServer(uvicorn.Server):
             signal.signal(number, self.handle_exit)
         yield
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # about once a second
+            sweep(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True
 
@@ -130,10 +136,13 @@ def config_for(runtime: Runtime, *, grace_s: int = GRACE_S) -> uvicorn.Config:
     """uvicorn's settings for the service around ``runtime``; call it inside :func:`bentoml_in`."""
     from mlops_box_services.service import service
 
+    class HttpProtocol(EagerHttpProtocol):
+        bounds = ConnectionBounds(connections=connections_possible(runtime.access.connections))
+
     service.open_runtime = lambda: runtime
     service.access = runtime.access
     return uvicorn.Config(
-        service.to_asgi(), http=EagerHttpProtocol, proxy_headers=False, lifespan="on", access_log=False,
+        service.to_asgi(), http=HttpProtocol, proxy_headers=False, lifespan="on", access_log=False,
         server_header=False, log_level="warning", log_config=None, timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=grace_s, ws="none",
     )  # fmt: skip

@@ -135,7 +135,7 @@ BAD_REQUESTS: list[tuple[str, str, str, Any, dict[str, str], int, str]] = [
     ("unknown column", "POST", "/models/rates/predict", {"rows": [{"a": 1, "z": 1}]}, {}, 422, "contract"),
     ("missing feature", "POST", "/models/rates/predict", {"rows": [{"b": 1}]}, {}, 422, "contract"),
     ("text for a number", "POST", "/models/rates/predict", {"rows": [{"a": "1"}]}, {}, 422, "contract"),
-    ("huge number", "POST", "/models/rates/predict", b'{"rows":[{"a":1e999}]}', {}, 422, ""),
+    ("huge number", "POST", "/models/rates/predict", b'{"rows":[{"a":1e999}]}', {}, 400, "malformed"),
     ("row that is a list", "POST", "/models/rates/predict", {"rows": [[1, 2]]}, {}, 422, "contract"),
     ("huge body", "POST", "/models/rates/predict", BIG, {}, 413, "too_large"),
     ("plain text", "POST", "/models/rates/predict", b"{}", {"Content-Type": "text/plain"}, 415, "content_type"),
