@@ -20,12 +20,14 @@ from mlops_box.errors import (
     UsageError,
 )
 from mlops_box.serving.address import ServerAddress
-from mlops_box.serving.problems import ContractViolation
+from mlops_box.serving.local_token import local_token
+from mlops_box.serving.problems import ContractViolation, MalformedBody
 
 _KINDS: dict[str, type[BoxError]] = {
     kind.code: kind
     for kind in (
         UsageError,
+        MalformedBody,
         NotFoundError,
         GateError,
         BusyError,
@@ -41,10 +43,12 @@ class ServerClient:
 
     Args:
         timeout_s: For connecting and for each answer.
+        token: Sent where the server asks for one.
     """
 
-    def __init__(self, address: ServerAddress, *, timeout_s: float = 30.0):
+    def __init__(self, address: ServerAddress, *, timeout_s: float = 30.0, token: str | None = None):
         self._address = address
+        self._token = token
         self._timeout_s = timeout_s
 
     def is_alive(self) -> bool:
@@ -93,6 +97,8 @@ class ServerClient:
     ) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=timeout_s)
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
         try:
             payload = json.dumps(body, default=str, allow_nan=False).encode() if body is not None else None
             connection.request(method, path, body=payload, headers=headers)
@@ -113,7 +119,7 @@ def running_server(run_folder: Path) -> ServerClient | None:
     address = ServerAddress.read(run_folder)
     if address is None:
         return None
-    client = ServerClient(address)
+    client = ServerClient(address, token=local_token(run_folder))
     return client if client.is_alive() else None
 
 
