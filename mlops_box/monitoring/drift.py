@@ -1,9 +1,11 @@
 """Has the data drifted from the reference? One fixed default for every stream.
 
-Per column a two-sample test (Kolmogorov-Smirnov for numbers, chi-squared for categories) and a test of the share of
-missing values; Benjamini-Hochberg over all of them; and an effect floor, because with many rows any difference is
-significant. A column drifts when its difference is both sure and large enough. Without enough rows the answer is
-*cannot tell*.
+Every column is compared by the registered detectors (Kolmogorov-Smirnov for numbers, chi-squared for categories, the
+share of missing values for both) and all columns together by a classifier; Benjamini-Hochberg over all of them; and an
+effect floor, because with many rows any difference is significant. Where enough earlier windows are known, a difference
+must also be larger than windows of the same season class differ anyway; where not, the finding says *uncalibrated*. A
+column drifts when its difference is both sure and large enough. Without enough rows the answer is *cannot tell*. What
+looks like a broken sensor is named as that and not called drift.
 
 >>> import numpy as np, pyarrow as pa
 >>> rng = np.random.default_rng(0)
@@ -18,51 +20,29 @@ significant. A column drifts when its difference is both sure and large enough. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlops_box.monitoring.counts import (
-    CategoricalCounts,
-    ColumnCounts,
-    NumericCounts,
-    WindowCounts,
-    count_window,
-)
-from mlops_box.monitoring.reference import (
-    CategoricalReference,
-    ColumnReference,
-    NumericReference,
-    Reference,
-)
+from mlops_box.monitoring.calibration import Calibrator, Yardstick
+from mlops_box.monitoring.counts import WindowCounts, count_window
+from mlops_box.monitoring.reference import Reference
+from mlops_box.monitoring.reservoir import ROWS, draw_reference, draw_rows
 from mlops_box.monitoring.sketches import counts_from_profile
-from mlops_box.monitoring.statistics.bh import adjusted_p_values
-from mlops_box.monitoring.statistics.chi2 import chi2_two_sample
-from mlops_box.monitoring.statistics.js import js_distance
-from mlops_box.monitoring.statistics.ks import ks_distance, ks_p_value
-from mlops_box.monitoring.statistics.proportions import share_p_value
-from mlops_box.monitoring.statistics.psi import psi
-from mlops_box.monitoring.statistics.shares import decile_groups, top_groups
-from mlops_box.monitoring.statistics.wasserstein import wasserstein
-from mlops_box.monitoring.values import (
-    DriftOutcome,
-    FeatureFinding,
-    Finding,
-    TestName,
-    TestResult,
-)
+from mlops_box.monitoring.values import DriftOutcome, FeatureFinding, Finding, TestResult
+from mlops_box.monitoring.verdict import Options, compare_column, join, judge, overall, reason_of
 
-UNCALIBRATED = "limits are not calibrated on earlier windows: another hour or season may count as drift"
-_MIN_VALUES = 20  # fewer values of one column are not compared, whatever the window's size
+if TYPE_CHECKING:
+    from mlops_box.monitoring.baseline import Baseline
+    from mlops_box.monitoring.joint import JointDetector
+    from mlops_box.monitoring.sensors import ColumnShape
 
+__all__ = ["DriftDetector", "Options"]
 
-@dataclass(frozen=True)
-class Options:
-    """The detector's settings; the defaults are those of ``[monitor]`` in ``mlops.toml``."""
-
-    fdr: float = 0.01
-    effect: float = 0.1
-    min_rows: int = 200
+NO_WINDOWS = "the reference came without earlier windows"
 
 
 class DriftDetector:
@@ -70,9 +50,20 @@ class DriftDetector:
 
     Args:
         reference: What the data should look like: a table, or the :class:`Reference` of a model version.
-        fdr: Allowed share of false findings among the tests.
-        effect: Smallest KS distance, Cramér's V or change of the share of missing values that counts.
+        fdr: Allowed share of false findings among the tests; without drift, the chance of any finding.
+        effect: Smallest KS distance, Cramér's V, change of the share of missing values, or ``2 AUC - 1`` that counts.
         min_rows: A smaller window says *cannot tell*.
+        time: The column of event times. With ``window``, the reference table is cut into windows, and limits are
+            calibrated on how much they differ; the column itself is not compared.
+        window: The length of a window.
+        baseline: Earlier windows, for a reference that is no table.
+        rows: Rows of the reference, for a reference that is no table; without them columns are not compared together.
+        uncalibrated: Why there is no baseline.
+        seed: Draws rows and folds.
+
+    Raises:
+        ValueError: ``time`` without ``window`` or the other way round.
+        KeyError: The table has no column ``time``.
     """
 
     def __init__(
@@ -82,20 +73,57 @@ class DriftDetector:
         fdr: float = Options.fdr,
         effect: float = Options.effect,
         min_rows: int = Options.min_rows,
+        time: str | None = None,
+        window: timedelta | None = None,
+        baseline: Baseline | None = None,
+        rows: pa.Table | None = None,
+        uncalibrated: str = NO_WINDOWS,
+        seed: int = 0,
     ):
-        self.reference = reference if isinstance(reference, Reference) else Reference.from_table(reference)
+        if (time is None) != (window is None):
+            raise ValueError(
+                "time and window belong together: the column of event times, and a window's length"
+            )
         self.options = Options(fdr, effect, min_rows)
+        self._time, self._width, self._seed = time, window, seed
+        if isinstance(reference, Reference):
+            self.reference = reference
+        else:
+            self.reference, baseline, rows = _from_table(reference, time, window, min_rows, seed)
+        self._calibrator = Calibrator(self.reference, baseline, uncalibrated)
+        self._rows = rows
+        self._joint: JointDetector | None = None
 
     def check(self, window: pa.Table) -> Finding:
         """Compare a table; columns that the reference lacks are left aside, columns that it lacks count as missing."""
-        return self.check_counts(count_window(self.reference, window))
+        from mlops_box.monitoring.sensors import shapes_of
 
-    def check_profile(self, profile: bytes) -> Finding:
+        return self.check_counts(
+            count_window(self.reference, window),
+            starts_at=self._start(window),
+            shapes=shapes_of(self.reference, window),
+            rows=draw_rows(window, ROWS, seed=self._seed),
+        )
+
+    def check_profile(self, profile: bytes, *, starts_at: datetime | None = None) -> Finding:
         """Compare a whylogs profile; what its sketches may be wrong by is taken off the distances."""
-        return self.check_counts(counts_from_profile(self.reference, profile))
+        return self.check_counts(counts_from_profile(self.reference, profile), starts_at=starts_at)
 
-    def check_counts(self, window: WindowCounts) -> Finding:
-        """Compare counts made with this reference (see :func:`count_window`)."""
+    def check_counts(
+        self,
+        window: WindowCounts,
+        *,
+        starts_at: datetime | None = None,
+        shapes: Mapping[str, ColumnShape] | None = None,
+        rows: pa.Table | None = None,
+    ) -> Finding:
+        """Compare counts made with this reference (see :func:`count_window`).
+
+        Args:
+            starts_at: When the window began: its season class. Without it the limits are not calibrated.
+            shapes: See :func:`~mlops_box.monitoring.sensors.shapes_of`; without them broken sensors are not told.
+            rows: Rows of the window; without them columns are not compared together.
+        """
         options = self.options
         if window.rows < options.min_rows or self.reference.rows == 0:
             reason = (
@@ -104,200 +132,72 @@ class DriftDetector:
                 else "the reference has no rows"
             )
             return self._finding("cannot_tell", window, reason, ())
+        yard = self._calibrator.yardstick(starts_at, window.rows)
         features = [
-            _compare(reference, counts, window.rows, options)
-            for reference, counts in zip(self.reference.columns, window.columns, strict=True)
-        ]
-        judged = _judge(features, options)
-        return self._finding(_overall(judged), window, _reason(judged, options), judged)
+            compare_column(
+                reference, counts, window.rows, options, usual=yard.usual.get(reference.name, {}),
+                crowding=yard.crowding.get(reference.name), shape=(shapes or {}).get(reference.name),
+            )
+            for reference, counts in zip(yard.columns, window.columns, strict=True)
+        ]  # fmt: skip
+        joint = self._together(rows, features, yard)
+        judged, joint = judge(features, joint, options)
+        finding = self._finding(overall(judged, joint), window, "", judged, yard, joint)
+        return replace(finding, reason=reason_of(finding))
+
+    def _together(
+        self, rows: pa.Table | None, features: list[FeatureFinding], yard: Yardstick
+    ) -> TestResult | None:
+        from mlops_box.monitoring.joint import JointDetector
+
+        if rows is None or self._rows is None:
+            return None
+        if self._joint is None:
+            self._joint = JointDetector(self.reference, self._rows, seed=self._seed)
+        broken = {feature.name for feature in features if feature.fault is not None}
+        compared, usual = self._joint.compare(rows, without=broken)
+        return join(compared, usual, self.options, calibrated=bool(yard.usual))
+
+    def _start(self, window: pa.Table) -> datetime | None:
+        from mlops_box.monitoring.baseline import first_start
+
+        if self._time is None or self._width is None or self._time not in window.column_names:
+            return None
+        return first_start(window.column(self._time), self._width)
 
     def _finding(
-        self, outcome: DriftOutcome, window: WindowCounts, reason: str, features: tuple[FeatureFinding, ...]
+        self,
+        outcome: DriftOutcome,
+        window: WindowCounts,
+        reason: str,
+        features: tuple[FeatureFinding, ...],
+        yard: Yardstick | None = None,
+        joint: TestResult | None = None,
     ) -> Finding:
         options = self.options
+        judged = [feature for feature in features if feature.outcome != "cannot_tell"]
+        blind = [feature.name for feature in judged if not feature.calibrated]
+        why = yard.why if yard else ""
+        if yard and not why and blind:
+            shown = ", ".join(blind[:3]) + (f" and {len(blind) - 3} more" if len(blind) > 3 else "")
+            why = f"too few earlier windows hold {shown}"
         return Finding(
             outcome, window.rows, self.reference.rows, options.min_rows, options.fdr, options.effect,
-            calibrated=False, reason=reason, features=features,
+            calibrated=bool(judged) and not why, reason=reason, features=features,
+            season=yard.season if yard else "", windows=yard.windows if yard else 0, uncalibrated=why, joint=joint,
         )  # fmt: skip
 
 
-def _compare(reference: ColumnReference, counts: ColumnCounts, rows: int, options: Options) -> FeatureFinding:
-    """Statistics and raw p-values of one column; the verdict comes when all columns are known."""
-    base = FeatureFinding(
-        reference.name,
-        "numeric" if isinstance(reference, NumericReference) else "categorical",
-        "cannot_tell",
-        (),
-        rows,
-        _share(reference.nulls, reference.nulls + reference.rows),
-        _share(counts.nulls, rows),
-    )
-    missing = _missing_test(reference, counts, rows, options)
-    if isinstance(reference, NumericReference) and isinstance(counts, NumericCounts):
-        return _compare_numbers(base, missing, reference, counts, options)
-    if isinstance(reference, CategoricalReference) and isinstance(counts, CategoricalCounts):
-        return _compare_categories(base, missing, reference, counts, options)
-    raise ValueError(f"column {reference.name} was counted with another reference")
+def _from_table(
+    table: pa.Table, time: str | None, window: timedelta | None, min_rows: int, seed: int
+) -> tuple[Reference, Baseline | None, pa.Table]:
+    from mlops_box.monitoring.baseline import MIN_ROWS, cut_baseline
 
-
-def _compare_numbers(
-    base: FeatureFinding,
-    missing: TestResult,
-    reference: NumericReference,
-    counts: NumericCounts,
-    options: Options,
-) -> FeatureFinding:
-    too_few = _too_few(reference.rows, counts.rows)
-    if too_few:
-        return replace(base, tests=(_untested("ks", too_few, options), missing))
-    distance = ks_distance(reference.counts, counts.counts)
-    p = ks_p_value(distance, reference.rows, counts.rows, error=counts.rank_error)
-    effect = max(0.0, distance - counts.rank_error)
-    left, right = decile_groups(reference.counts, counts.counts)
-    return replace(
-        base,
-        tests=(
-            TestResult("ks", "cannot_tell", p, None, effect, options.effect, f"KS distance {effect:.3f}"),
-            missing,
-        ),
-        psi=psi(left, right),
-        js=js_distance(left, right),
-        wasserstein=wasserstein(
-            reference.edges,
-            reference.counts,
-            counts.counts,
-            std=reference.std or 0.0,
-            discrete=reference.discrete,
-        ),
-        outside=(counts.counts[0] + counts.counts[-1]) / counts.rows,
-    )
-
-
-def _compare_categories(
-    base: FeatureFinding,
-    missing: TestResult,
-    reference: CategoricalReference,
-    counts: CategoricalCounts,
-    options: Options,
-) -> FeatureFinding:
-    too_few = _too_few(reference.rows, counts.rows)
-    if too_few:
-        return replace(base, tests=(_untested("chi2", too_few, options), missing))
-    left, right = _buckets(reference, counts)
-    new = counts.unlisted / counts.rows if reference.complete else None
-    base = replace(base, new=new, new_examples=counts.examples if reference.complete else ())
-    result = chi2_two_sample(left, right)
-    if result is None:
-        return replace(base, tests=(_untested("chi2", "no value is frequent enough", options), missing))
-    test = TestResult(
-        "chi2", "cannot_tell", result.p, None, result.effect, options.effect,
-        f"Cramér's V {result.effect:.3f} over {result.groups} groups of values",
-    )  # fmt: skip
-    groups_left, groups_right = top_groups(left, right)
-    return replace(
-        base,
-        tests=(test, missing),
-        psi=psi(groups_left, groups_right),
-        js=js_distance(groups_left, groups_right),
-    )
-
-
-def _buckets(reference: CategoricalReference, counts: CategoricalCounts) -> tuple[list[float], list[float]]:
-    """Counts per value and one bucket for all others.
-
-    Where the reference lists all its values, the others are new ones. Its own share of them is that of the values it
-    had once only: left out, each of those rows would have been new (the leave-one-out form of Good-Turing). A window
-    with fewer new values than that, such as the training rows themselves, is no drift: the share is taken down to it.
-    """
-    if not reference.complete:
-        return [*reference.counts, reference.rest], [*counts.counts, counts.unlisted]
-    new = min(reference.singletons, counts.unlisted / counts.rows * reference.rows)
-    kept = 1 - new / reference.singletons if reference.singletons else 1.0
-    listed = [count if count > 1 else kept for count in reference.counts]
-    return [*listed, new], [*counts.counts, counts.unlisted]
-
-
-def _missing_test(
-    reference: ColumnReference, counts: ColumnCounts, rows: int, options: Options
-) -> TestResult:
-    rows_reference = reference.nulls + reference.rows
-    if rows_reference == 0:
-        return _untested("missing", "the reference has no rows", options)
-    before, now = reference.nulls / rows_reference, counts.nulls / rows
-    return TestResult(
-        "missing",
-        "cannot_tell",
-        share_p_value(reference.nulls, rows_reference, counts.nulls, rows),
-        None,
-        abs(now - before),
-        options.effect,
-        f"missing {now:.1%}, was {before:.1%}",
-    )
-
-
-def _judge(features: list[FeatureFinding], options: Options) -> tuple[FeatureFinding, ...]:
-    """Correct the p-values of all tests together, then give each test and column its verdict."""
-    adjusted = iter(
-        adjusted_p_values([test.p for feature in features for test in feature.tests if test.p is not None])
-    )
-    judged = []
-    for feature in features:
-        tests = tuple(
-            test if test.p is None else _verdict(test, next(adjusted), options) for test in feature.tests
-        )
-        judged.append(replace(feature, tests=tests, outcome=_strongest([test.outcome for test in tests])))
-    return tuple(judged)
-
-
-def _verdict(test: TestResult, p_adjusted: float, options: Options) -> TestResult:
-    drifted = p_adjusted <= options.fdr and (test.effect or 0.0) >= test.effect_limit
-    return replace(test, p_adjusted=p_adjusted, outcome="drift" if drifted else "fine")
-
-
-def _strongest(outcomes: list[DriftOutcome]) -> DriftOutcome:
-    """Drift anywhere is drift; fine needs at least one comparison that could be made."""
-    if "drift" in outcomes:
-        return "drift"
-    return "fine" if "fine" in outcomes else "cannot_tell"
-
-
-def _overall(features: tuple[FeatureFinding, ...]) -> DriftOutcome:
-    return _strongest([feature.outcome for feature in features])
-
-
-def _reason(features: tuple[FeatureFinding, ...], options: Options) -> str:
-    found = [
-        (test.effect or 0.0, f"{feature.name}: {test.message}")
-        for feature in features
-        for test in feature.tests
-        if test.outcome == "drift"
-    ]
-    if found:
-        found.sort(key=lambda item: (-item[0], item[1]))
-        count = sum(feature.outcome == "drift" for feature in features)
-        shown = "; ".join(text for _, text in found[:3])
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        return f"{count} of {len(features)} columns drifted ({shown}{more}; limit {options.effect:g})"
-    judged = [test for feature in features for test in feature.tests if test.p is not None]
-    if not judged:
-        return "no column could be compared"
-    largest = max(test.effect or 0.0 for test in judged)
-    return (
-        f"no column of {len(features)} differs by {options.effect:g} or more for sure (largest {largest:.3f})"
-    )
-
-
-def _too_few(rows_reference: int, rows_window: int) -> str | None:
-    if rows_reference < _MIN_VALUES:
-        return f"the reference has {rows_reference} values, {_MIN_VALUES} are needed"
-    if rows_window < _MIN_VALUES:
-        return f"{rows_window} values, {_MIN_VALUES} are needed"
-    return None
-
-
-def _untested(test: TestName, why: str, options: Options) -> TestResult:
-    return TestResult(test, "cannot_tell", None, None, None, options.effect, why)
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+    if time is None or window is None:
+        return Reference.from_table(table), None, draw_reference(table, seed=seed)
+    times = table.column(time)
+    values = table.drop_columns([time])
+    reference = Reference.from_table(values)
+    least = max(MIN_ROWS, min_rows // 2)
+    baseline = cut_baseline(reference, [(table, time)], window, min_rows=least)
+    return reference, baseline, draw_reference(values, times=times, width=window, seed=seed)

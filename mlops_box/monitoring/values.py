@@ -14,7 +14,9 @@ from mlops_box.clock import isoformat, parse_time
 DriftOutcome = Literal["drift", "fine", "cannot_tell"]
 QualityOutcome = Literal["loss", "fine", "cannot_tell"]
 DataOutcome = Literal["bad", "fine", "cannot_tell"]
-TestName = Literal["ks", "chi2", "missing"]
+FaultKind = Literal["silent", "stuck", "spikes", "unit"]
+TestName = str  # that of a registered detector: ks, chi2, missing ...
+MISSING = "missing"  # the one test that is about rows without a value, and so about the data, not the world
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class TestResult:
         test: ``ks`` and ``chi2`` compare the values, ``missing`` the share of rows without one.
         p: Probability of so much difference without drift; ``p_adjusted`` is corrected for the number of tests.
         effect: KS distance, Cramér's V, or difference of the shares; what ``effect_limit`` is compared with.
+        usual: The effect that one in a hundred windows of this season class exceeds without drift; ``None`` where that
+            is not known, and ``p`` counts the chance among rows only.
     """
 
     __test__ = False  # not a pytest class, whatever its name says
@@ -36,6 +40,20 @@ class TestResult:
     effect: float | None
     effect_limit: float
     message: str
+    usual: float | None = None
+
+
+@dataclass(frozen=True)
+class SensorFault:
+    """A column that is broken, with what was seen of it.
+
+    Attributes:
+        kind: ``silent`` (no values), ``stuck`` (one value), ``spikes`` (some absurd ones), ``unit`` (another unit).
+    """
+
+    kind: FaultKind
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,7 @@ class FeatureFinding:
         new: Share of values the reference never had; ``None`` for numbers and where it does not know all its values.
         new_examples: A few of those.
         psi, js, wasserstein: Effect sizes to look at; no verdict rests on them.
+        fault: What is broken, where the column is; its values are then not called drifted.
     """
 
     name: str
@@ -63,10 +82,21 @@ class FeatureFinding:
     outside: float | None = None
     new: float | None = None
     new_examples: tuple[str, ...] = ()
+    fault: SensorFault | None = None
 
     def drifted(self, *tests: TestName) -> bool:
         """Did one of these tests find drift?"""
         return any(result.outcome == "drift" and result.test in tests for result in self.tests)
+
+    @property
+    def values_drifted(self) -> bool:
+        """Did any test of the values find drift?"""
+        return any(result.outcome == "drift" and result.test != MISSING for result in self.tests)
+
+    @property
+    def calibrated(self) -> bool:
+        """Is it known how much this column differs between windows?"""
+        return any(result.usual is not None for result in self.tests)
 
 
 @dataclass(frozen=True)
@@ -77,6 +107,10 @@ class Finding:
         calibrated: Are the limits learnt from how much past windows differ? If not, a window that is merely of another
             hour or season may count as drift.
         reason: The verdict in one sentence.
+        season: The class of windows it was compared with, in words; empty where it is not calibrated.
+        windows: How many earlier windows of that class there are.
+        uncalibrated: Why it is not calibrated; empty where it is.
+        joint: All columns together, by a classifier; ``None`` where no rows were at hand.
     """
 
     outcome: DriftOutcome
@@ -88,18 +122,32 @@ class Finding:
     calibrated: bool
     reason: str
     features: tuple[FeatureFinding, ...] = ()
+    season: str = ""
+    windows: int = 0
+    uncalibrated: str = ""
+    joint: TestResult | None = None
 
     @property
     def drifted(self) -> tuple[str, ...]:
         """Columns whose values drifted, strongest first."""
-        found = [feature for feature in self.features if feature.drifted("ks", "chi2")]
-        return tuple(feature.name for feature in sorted(found, key=lambda item: -_effect(item, "ks", "chi2")))
+        found = [feature for feature in self.features if feature.values_drifted]
+        return tuple(feature.name for feature in sorted(found, key=lambda item: -_effect(item)))
+
+    @property
+    def joint_drift(self) -> bool:
+        """Do the columns drift together, whatever each of them does?"""
+        return self.joint is not None and self.joint.outcome == "drift"
+
+    @property
+    def faults(self) -> dict[str, SensorFault]:
+        """Broken columns by name."""
+        return {feature.name: feature.fault for feature in self.features if feature.fault is not None}
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Columns whose share of missing values changed, strongest first."""
-        found = [feature for feature in self.features if feature.drifted("missing")]
-        return tuple(feature.name for feature in sorted(found, key=lambda item: -_effect(item, "missing")))
+        found = [feature for feature in self.features if feature.drifted(MISSING)]
+        return tuple(feature.name for feature in sorted(found, key=lambda item: -_effect(item, MISSING)))
 
     def feature(self, name: str) -> FeatureFinding:
         """Raises ``KeyError`` where the reference has no such column."""
@@ -121,12 +169,14 @@ class Finding:
                     | {
                         "tests": tuple(TestResult(**test) for test in item["tests"]),
                         "new_examples": tuple(item["new_examples"]),
+                        "fault": SensorFault(**item["fault"]) if item.get("fault") else None,
                     }
                 )
             )
             for item in raw["features"]
         )
-        return Finding(**(fields | {"features": features}))
+        joint = TestResult(**fields["joint"]) if fields.get("joint") else None
+        return Finding(**(fields | {"features": features, "joint": joint}))
 
 
 @dataclass(frozen=True)
@@ -246,5 +296,11 @@ class Window:
         )  # fmt: skip
 
 
-def _effect(feature: FeatureFinding, *tests: TestName) -> float:
-    return max((result.effect or 0.0 for result in feature.tests if result.test in tests), default=0.0)
+def _effect(feature: FeatureFinding, test: TestName | None = None) -> float:
+    """The largest effect of one test; of all tests of the values where none is named."""
+    found = [
+        result.effect or 0.0
+        for result in feature.tests
+        if (result.test == test if test else result.test != MISSING)
+    ]
+    return max(found, default=0.0)
