@@ -33,6 +33,13 @@ _PORT = click.IntRange(0, 65535)
     show_default=True,
     help="A JSON line for every request, in logs/access.log.",
 )
+@click.option(
+    "--workers",
+    default="1",
+    show_default=True,
+    metavar="N|auto|MIN-MAX",
+    help="Processes that answer; auto grows and shrinks with the traffic, up to one a processor.",
+)
 @home_option
 @json_option
 def command(
@@ -41,6 +48,7 @@ def command(
     prefect_port: int | None,
     no_scheduler: bool,
     access_log: bool,
+    workers: str,
     home: Path | None,
     as_json: bool,
 ) -> None:
@@ -61,6 +69,7 @@ def command(
         prefect_port=prefect_port,
         scheduler=not no_scheduler,
         access_log=access_log,
+        workers=workers,
     )
     if detach:
         _in_background(place, options, as_json=as_json)

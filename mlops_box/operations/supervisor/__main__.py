@@ -21,7 +21,10 @@ from mlops_box.program import run_program
 @click.option("--prefect-port", type=click.IntRange(1, 65535), required=True)
 @click.option("--no-scheduler", is_flag=True)
 @click.option("--access-log", is_flag=True)
-def command(home: Path, port: int, prefect_port: int, no_scheduler: bool, access_log: bool) -> None:
+@click.option("--workers", default="1")
+def command(
+    home: Path, port: int, prefect_port: int, no_scheduler: bool, access_log: bool, workers: str
+) -> None:
     """Supervise the processes of one box until SIGTERM."""
     place = home_from(os.environ, given=home)
     place.create()
@@ -31,6 +34,7 @@ def command(home: Path, port: int, prefect_port: int, no_scheduler: bool, access
         prefect_port=prefect_port,
         scheduler=not no_scheduler,
         access_log=access_log,
+        workers=workers,
         external_api=external_api(os.environ),
     )
     with log_to_file(place):

@@ -24,6 +24,7 @@ from mlops_box.operations.supervisor.specs import UpOptions
 from mlops_box.operations.supervisor.state import UP_LOCK, UpState, clear_state, read_state
 from mlops_box.operations.supervisor.supervise import already_up
 from mlops_box.progress import Progress
+from mlops_box.serving.worker_bounds import WorkerBounds
 
 DEFAULT_PORT = 8321
 START_TIMEOUT_S = 300.0
@@ -38,8 +39,14 @@ def options_for(
     prefect_port: int | None,
     scheduler: bool = True,
     access_log: bool = False,
+    workers: str = "1",
 ) -> UpOptions:
-    """Fill in what was not said: the usual port, and a free one (or the one in use) for Prefect; 0 is a free one."""
+    """Fill in what was not said: the usual port, and a free one (or the one in use) for Prefect; 0 is a free one.
+
+    Raises:
+        UsageError: ``workers`` is no number of workers.
+    """
+    WorkerBounds.parse(workers)
     if prefect_port is None:
         # Flows that run in place right now stay connected when the new server takes over their port.
         running = read_server(home)
@@ -49,6 +56,7 @@ def options_for(
         prefect_port=prefect_port,
         scheduler=scheduler,
         access_log=access_log,
+        workers=workers,
         external_api=external_api(environ),
     )
 
@@ -85,7 +93,7 @@ def start_detached(home: Home, options: UpOptions, progress: Progress) -> UpStat
         sys.executable, "-m", "mlops_box.operations.supervisor", "--home", str(home.root),
         "--port", str(options.port), "--prefect-port", str(options.prefect_port),
         *([] if options.scheduler else ["--no-scheduler"]),
-        *(["--access-log"] if options.access_log else []),
+        *(["--access-log"] if options.access_log else []), "--workers", options.workers,
     ]  # fmt: skip
     with output.open("wb") as stream:
         process = subprocess.Popen(

@@ -31,6 +31,7 @@ class UpOptions:
         prefect_port: Of the box's own Prefect server; unused when the user has one.
         scheduler: Run Prefect and the runner beside the inference server.
         access_log: The inference server writes a line for every request.
+        workers: How many processes answer, see :meth:`WorkerBounds.parse`.
         external_api: The user's ``PREFECT_API_URL``; the box then starts no Prefect server.
     """
 
@@ -38,6 +39,7 @@ class UpOptions:
     prefect_port: int
     scheduler: bool = True
     access_log: bool = False
+    workers: str = "1"
     external_api: str | None = None
 
     @property
@@ -122,6 +124,8 @@ def specs(
                 "--port",
                 str(options.port),
                 *(["--access-log"] if options.access_log else []),
+                "--workers",
+                options.workers,
             ),
             env=plain | TELEMETRY_OFF | mark,
             healthy=lambda _pid: answers(f"http://{LOOPBACK}:{options.port}/livez", timeout_s=5.0),

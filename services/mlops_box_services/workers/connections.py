@@ -86,7 +86,7 @@ class Connections:
             ends(error)
             self._note_lost()
 
-        protocol.connection_lost = connection_lost  # type: ignore[method-assign]
+        protocol.connection_lost = connection_lost  # type: ignore[method-assign,assignment]
         return protocol
 
     def _note_lost(self) -> None:

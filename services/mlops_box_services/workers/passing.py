@@ -26,7 +26,7 @@ def give(end: socket.socket, connection: socket.socket) -> bool:
 
 def take(end: socket.socket) -> list[socket.socket]:
     """The connections that wait, without waiting for more; each comes with the one byte it was sent with."""
-    found = []
+    found: list[socket.socket] = []
     while len(found) < _MOST_AT_ONCE:
         try:
             data, descriptors, _, _ = socket.recv_fds(end, 1, 1)

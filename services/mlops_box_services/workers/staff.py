@@ -130,7 +130,7 @@ class Staff:
         ours, control = pair()
         door, door_of_worker = pair()
         ends = (control, door_of_worker)
-        member = Membership(number, *(end.fileno() for end in ends), os.getpid())
+        member = Membership(number, control.fileno(), door_of_worker.fileno(), os.getpid())
         command = [
             sys.executable, "-m", "mlops_box_services", *self._arguments, "--member", member.to_text(),
         ]  # fmt: skip

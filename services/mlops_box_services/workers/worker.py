@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from mlops_box.errors import ExitCode, UnavailableError
+from mlops_box.errors import BoxError, ExitCode, UnavailableError
 from mlops_box.serving.metrics_snapshot import MetricsSnapshot
 from mlops_box.serving.route_table import Prepared as PreparedTable
 from mlops_box.serving.wanted import Wanted
@@ -80,6 +80,28 @@ def _die_with(parent: int) -> None:
         os._exit(ExitCode.UNAVAILABLE)
 
 
+class _OnceWarm:
+    """A server beside HTTP that listens by itself: the system would send it clients before it knows any model."""
+
+    def __init__(self, inner: Beside):
+        self._inner = inner
+        self._is_due = True
+
+    async def start(self) -> None:
+        """Not yet."""
+
+    async def open(self) -> None:
+        """Begin to answer, the first time this is called."""
+        if self._is_due:
+            self._is_due = False
+            await self._inner.start()
+
+    async def stop(self) -> None:
+        """Finish what is under way; idempotent."""
+        self._is_due = False
+        await self._inner.stop()
+
+
 class _Worker:
     """The event loop's side of a worker; also the :class:`Family` of its runtime."""
 
@@ -90,11 +112,13 @@ class _Worker:
         self._control = control
         self._door = door
         config = config_for(runtime, grace_s=WORKER_GRACE_S)
+        self._beside = _OnceWarm(beside) if beside is not None else None
         self._server = HttpServer(
-            config, signals=(signal.SIGTERM,), on_stopping=self._stopping, beside=beside
+            config, signals=(signal.SIGTERM,), on_stopping=self._stopping, beside=self._beside
         )
         self._connections = Connections(self._server, config, on_lost=self._note_lost)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._failure: BoxError | None = None
         self._prepared: dict[int, PreparedTable] = {}
         self._questions: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count()
@@ -122,6 +146,8 @@ class _Worker:
         with contextlib.suppress(ConnectionError):
             await self._channel.flush()
         listening.cancel()
+        if self._failure is not None:
+            raise self._failure
 
     async def snapshot(self) -> MetricsSnapshot:
         return MetricsSnapshot.from_json((await self._ask("snapshot")).encode())
@@ -199,7 +225,16 @@ class _Worker:
         if table is None:
             return
         self._runtime.router.flip(table, message.held)
+        if self._beside is not None:
+            self._begin(self._open_beside(self._beside))
         self._loop.run_in_executor(self._loading, self._settle)
+
+    async def _open_beside(self, beside: _OnceWarm) -> None:
+        try:
+            await beside.open()
+        except BoxError as error:
+            self._failure = error
+            self._server.should_exit = True
 
     def _settle(self) -> None:
         # Nothing is frozen here: a slot that is let go later would be kept with what was frozen around it.
@@ -216,6 +251,8 @@ class _Worker:
             self._begin(self._connections.accept(connection))
 
     async def _leave(self) -> None:
+        if self._beside is not None:
+            await self._beside.stop()
         await self._connections.let_all_go(limit_s=LEAVE_LIMIT_S)
         self._server.should_exit = True
 
