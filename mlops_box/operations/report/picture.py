@@ -52,12 +52,18 @@ def terms(windows: Sequence[Window]) -> Iterator[tuple[int, datetime, datetime]]
 
 
 def _versions(axes: Any, windows: Sequence[Window]) -> None:
+    """A dotted line where another version begins to answer; named where there is room for its name."""
+    room = (windows[-1].ends_at - windows[0].starts_at) / 28
+    named: datetime | None = None
     for index, (number, start, _) in enumerate(terms(windows)):
         for each in axes:
             if index:
                 each.axvline(start, color=INK, linewidth=0.7, linestyle=(0, (2, 3)))
+        if named is not None and start - named < room:
+            continue
+        named = start
         axes[0].annotate(
-            f"@{number}", (start, 1.0), xycoords=("data", "axes fraction"), xytext=(3, 3),
+            f"@{number}", (start, 1.0), xycoords=("data", "axes fraction"), xytext=(1, 3),
             textcoords="offset points", fontsize=8, color=INK,
         )  # fmt: skip
 
