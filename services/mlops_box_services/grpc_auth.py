@@ -11,14 +11,8 @@ from mlops_box.serving.authorization import Authorizer, Need
 from mlops_box.serving.problems import HttpProblem
 from mlops_box_services.grpc_errors import status_of
 
-_OPEN = frozenset(
-    {
-        "/inference.GRPCInferenceService/ServerLive",
-        "/inference.GRPCInferenceService/ServerReady",
-        "/grpc.health.v1.Health/Check",
-        "/grpc.health.v1.Health/Watch",
-    }
-)
+# What /livez and /readyz are for HTTP.
+_OPEN = frozenset({"/grpc.health.v1.Health/Check"})
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 

@@ -43,8 +43,8 @@ def routes() -> list[Route]:
 
     found = [
         Route("GET", "/v2", _server, "predict"),
-        Route("GET", "/v2/health/live", _live, "open"),
-        Route("GET", "/v2/health/ready", _ready, "open"),
+        Route("GET", "/v2/health/live", _live, "predict"),
+        Route("GET", "/v2/health/ready", _ready, "predict"),
     ]
     for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         found += [
