@@ -9,14 +9,19 @@ import numpy as np
 import orjson
 
 from mlops_box.errors import BoxError, UsageError
+from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import parse_object
 from mlops_box.serving.predictor import Reply, Rows
 from mlops_box.serving.problems import ContractViolation
+from mlops_box.serving.protocols.arrow import CONTENT_TYPE, read_stream, write_stream
+from mlops_box.serving.protocols.interface import Interface
 from mlops_box.serving.slot import Slot
 from mlops_box.serving.truth import TruthReader
 from mlops_box_services.asking import ask, slot_of
 from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
 from mlops_box_services.routes import Route
+
+ARROW = CONTENT_TYPE.encode()
 
 
 def routes() -> list[Route]:
@@ -28,10 +33,13 @@ def routes() -> list[Route]:
 
 
 async def predict(exchange: Exchange, name: str) -> Answer:
-    """``{"rows": [...]}``, or rows as raw little-endian float32, to a model named in the path."""
+    """``{"rows": [...]}``, rows as raw little-endian float32, or an Arrow stream, to a model named in the path."""
     body = await exchange.body()
-    if exchange.header(b"content-type") == OCTETS:
+    kind = exchange.header(b"content-type")
+    if kind == OCTETS:
         return await _predict(exchange, name, lambda slot: slot.door.parse_matrix(body))
+    if kind == ARROW:
+        return await _predict(exchange, name, lambda slot: _read_arrow(slot, body))
     return await _predict(exchange, name, lambda slot: slot.door.parse(body))
 
 
@@ -59,8 +67,11 @@ async def feedback(exchange: Exchange, name: str) -> Answer:
 
 async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Slot], Rows]) -> Answer:
     slot, reply = await ask(exchange, name, rows_for)
-    if exchange.header(b"accept") == OCTETS:
+    accept = exchange.header(b"accept")
+    if accept == OCTETS:
         return _octets(slot, reply)
+    if accept == ARROW:
+        return _arrow(slot, reply)
     answers = reply.answers
     content: dict[str, Any] = {
         "model": slot.ref,
@@ -82,6 +93,15 @@ def _octets(slot: Slot, reply: Reply) -> Answer:
     values = answers.probabilities if answers.probabilities is not None else answers.predictions
     headers = ((b"x-model-version", slot.number_header), (b"x-prediction-id", reply.ids[0].encode()))
     return Answer(200, np.array(values, dtype="<f4").tobytes(), OCTETS, headers)
+
+
+def _read_arrow(slot: Slot, body: bytes) -> Columns:
+    return read_stream(body, Interface(slot.version.signature), slot.door)
+
+
+def _arrow(slot: Slot, reply: Reply) -> Answer:
+    body = write_stream(slot.version.signature, slot.ref, reply.answers, reply.ids)
+    return Answer(200, body, ARROW, ((b"x-model-version", slot.number_header),))
 
 
 def _truth_items(body: bytes) -> list[tuple[object, object]]:

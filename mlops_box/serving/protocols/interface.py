@@ -40,6 +40,7 @@ class Interface:
     """Reads and writes the tensors of one signature.
 
     Attributes:
+        all_numeric: No feature is a text or category, so that one matrix can hold a row.
         inputs: One a feature, [-1, 1], in the type of the data's contract. Any number type is accepted for a number.
         outputs: ``prediction`` FP32 [-1] for regression; ``label`` [-1] in the classes' type and ``probability`` FP32
             [-1, classes] otherwise; and ``id`` BYTES [-1], under which the predictions are logged.
@@ -47,7 +48,7 @@ class Interface:
 
     def __init__(self, signature: Signature):
         self._features = {feature.name: feature.type for feature in signature.features}
-        self._all_numeric = not signature.categorical
+        self.all_numeric = not signature.categorical
         self._has_boolean = "boolean" in self._features.values()
         self.inputs = tuple(
             TensorInfo(name, _DATATYPES.get(type_, BYTES), (-1, 1)) for name, type_ in self._features.items()
@@ -112,7 +113,7 @@ class Interface:
 
     def _is_matrix(self, tensors: Sequence[Tensor]) -> bool:
         """Whether this is the one input [n, features] that clients of scikit-learn servers send."""
-        if len(tensors) != 1 or not self._all_numeric or tensors[0].datatype not in NUMERIC:
+        if len(tensors) != 1 or not self.all_numeric or tensors[0].datatype not in NUMERIC:
             return False
         tensor = tensors[0]
         if tensor.values.dtype == object or len(tensor.shape) != 2 or tensor.shape[1] != len(self._features):
@@ -140,7 +141,7 @@ class Interface:
     def _column(self, tensor: Tensor) -> npt.NDArray[Any]:
         if len(tensor.shape) > 2 or tensor.shape[1:] not in ((), (1,)):
             hint = "send [rows] or [rows, 1] for every feature"
-            if self._all_numeric:
+            if self.all_numeric:
                 hint += (
                     f", or one input [rows, {len(self._features)}] with {', '.join([*self._features][:30])}"
                 )
