@@ -84,6 +84,19 @@ def inspect_model(data: bytes, *, max_bytes: int = MAX_MODEL_BYTES) -> Any:
     return model
 
 
+class Leash:
+    """Ends calls of a model that were made with it, and all later ones, within their next operator."""
+
+    def __init__(self) -> None:
+        import onnxruntime
+
+        self.options = onnxruntime.RunOptions()
+
+    def pull(self) -> None:
+        """From any thread; the calls raise :class:`UsageError`."""
+        self.options.terminate = True
+
+
 class OnnxModel:
     """A packed model, loaded; safe to call from several threads.
 
@@ -135,8 +148,11 @@ class OnnxModel:
     def signature(self) -> Signature:
         return self._signature
 
-    def predict(self, tensors: Tensors) -> Output:
+    def predict(self, tensors: Tensors, leash: Leash | None = None) -> Output:
         """The model's answer for every row of ``tensors``, in order.
+
+        Args:
+            leash: Lets another thread end the call.
 
         Raises:
             UsageError: The tensors do not fit the signature, or the model cannot compute them.
@@ -147,7 +163,7 @@ class OnnxModel:
         if rows == 0:
             return self._output([np.empty((0,)), np.empty((0, len(self._signature.classes or ())))], 0)
         try:
-            answers = self._session.run(self._names, feed)
+            answers = self._session.run(self._names, feed, leash.options if leash is not None else None)
         except self._failures as error:
             raise UsageError(f"the model cannot compute these rows: {_first_line(error)}") from error
         return self._output(answers, rows)

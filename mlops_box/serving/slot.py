@@ -13,7 +13,7 @@ from mlops_box.models.devices import Device, Wanted, open_model
 from mlops_box.models.encode import RowEncoder, Tensors, concatenate
 from mlops_box.models.encode_columns import ColumnEncoder
 from mlops_box.models.golden import Golden, check_golden
-from mlops_box.models.runtime import OnnxModel
+from mlops_box.models.runtime import Leash, OnnxModel
 from mlops_box.models.store import ModelStore
 from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, ModelVersion
 from mlops_box.project import RegisteredProject
@@ -63,16 +63,21 @@ class Slot:
         self._encode_columns = ColumnEncoder(version.signature)
         self._reader = Reader(version.signature)
 
-    def run(self, rows: Sequence[Row] | Columns) -> Answers:
+    def run(self, rows: Sequence[Row] | Columns, leash: Leash | None = None) -> Answers:
         """The answers for rows that passed the door, in order.
+
+        Args:
+            leash: Lets another thread end the call.
 
         Raises:
             ContractViolation: A value is of a type the model cannot read, in a column without a rule.
             IntegrityError: The model gave another number of rows.
         """
-        return self._answers(self._tensors(rows))
+        return self._answers(self._tensors(rows), leash)
 
-    def run_all(self, requests: Sequence[Sequence[Row] | Columns]) -> list[Answers]:
+    def run_all(
+        self, requests: Sequence[Sequence[Row] | Columns], leash: Leash | None = None
+    ) -> list[Answers]:
         """One call of the model for the rows of several requests; one :class:`Answers` each, in order.
 
         Raises:
@@ -80,14 +85,14 @@ class Slot:
             IntegrityError: See :meth:`run`.
         """
         if len(requests) == 1:
-            return [self.run(requests[0])]
+            return [self.run(requests[0], leash)]
         # All rows are encoded at once, which costs hardly more than encoding one.
         by_row = [(index, rows) for index, rows in enumerate(requests) if not isinstance(rows, Columns)]
         by_column = [(index, rows) for index, rows in enumerate(requests) if isinstance(rows, Columns)]
         parts = [self._tensors(columns) for _, columns in by_column]
         if by_row:
             parts.insert(0, self._tensors(list(chain.from_iterable(rows for _, rows in by_row))))
-        answers = self._answers(concatenate(parts))
+        answers = self._answers(concatenate(parts), leash)
         found: dict[int, Answers] = {}
         start = 0
         for index, rows in by_row + by_column:
@@ -114,8 +119,8 @@ class Slot:
             }
             raise ContractViolation([problem]) from None
 
-    def _answers(self, tensors: Tensors) -> Answers:
-        answers = self._reader.read(self.model.predict(tensors))
+    def _answers(self, tensors: Tensors, leash: Leash | None) -> Answers:
+        answers = self._reader.read(self.model.predict(tensors, leash))
         if len(answers.predictions) != tensors.rows:
             raise IntegrityError(f"{self.ref} answered {len(answers.predictions)} rows for {tensors.rows}")
         return answers

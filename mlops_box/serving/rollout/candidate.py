@@ -1,6 +1,7 @@
 """The candidate's own thread: whatever it does there, the event loop and the champion go on.
 
-A daemon thread, since a model that never comes back cannot be stopped, and must not keep the process from ending.
+A model that does not come back is pulled out of its call on a leash; the thread is a daemon, so that one that resists cannot
+keep the process from ending.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_box.errors import BoxError, IntegrityError
+from mlops_box.models.runtime import Leash
 from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.rollout.evidence import Failure
 from mlops_box.serving.slot import Slot
 
+_END_S = 1.0
 Rows = Sequence[dict[str, Any]] | Columns
 
 
@@ -53,6 +56,7 @@ class CandidateThread:
         self._wake = threading.Condition()
         self._ends = False
         self._thread: threading.Thread | None = None
+        self._leash = Leash()
 
     def submit(self, rows: Rows, loop: asyncio.AbstractEventLoop, done: Callable[[Result], None]) -> bool:
         """Have rows answered and ``done`` called in ``loop``; ``False`` when the queue is full and nothing will happen."""
@@ -69,11 +73,14 @@ class CandidateThread:
         return True
 
     def close(self) -> None:
-        """End the thread after the call it is in; what waits is forgotten."""
+        """End the thread, and the call it is in; what waits is forgotten."""
         with self._wake:
             self._ends = True
             self._jobs.clear()
+            self._leash.pull()
             self._wake.notify()
+        if self._thread is not None:
+            self._thread.join(_END_S)
 
     def _work(self) -> None:
         while True:
@@ -100,11 +107,11 @@ class CandidateThread:
 
     def _answer(self, requests: list[Rows]) -> list[Result]:
         try:
-            found = self.slot.run_all(requests)
+            found = self.slot.run_all(requests, self._leash)
             return [checked(answers, len(rows)) for answers, rows in zip(found, requests, strict=True)]
         # The border of what may be broken: its failures are what we are here to see.
         except Exception as error:  # noqa: BLE001
-            if len(requests) > 1:
+            if len(requests) > 1 and not self._ends:
                 return [self._answer([rows])[0] for rows in requests]
             return [CandidateFailed(_kind(error))]
 

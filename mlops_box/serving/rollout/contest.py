@@ -25,6 +25,8 @@ from mlops_box.serving.slot import Slot
 
 log = logging.getLogger(__name__)
 
+_TIMED_OUT = CandidateFailed("timed_out")
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -131,8 +133,8 @@ class Contest:
                 future.set_result(result)
 
         if not thread.submit(rows, loop, settle):
-            return CandidateFailed("timed_out")
-        timer = loop.call_later(self.challenger.timeout_s, settle, CandidateFailed("timed_out"))
+            return _TIMED_OUT
+        timer = loop.call_later(self.challenger.timeout_s, settle, _TIMED_OUT)
         try:
             return await future
         finally:
@@ -142,8 +144,15 @@ class Contest:
         """Have the candidate answer what the champion has answered, when it comes to it."""
         assert self.thread is not None
         candidate, copied_s = self.thread.slot, self._clock.monotonic_s()
+        loop = asyncio.get_running_loop()
+        is_over = False
 
         def compare(result: Result) -> None:
+            nonlocal is_over
+            if is_over:
+                return
+            is_over = True
+            timer.cancel()
             latency_s = self._clock.monotonic_s() - copied_s
             if isinstance(result, CandidateFailed):
                 self.recorder.candidate_failed(result.kind, len(rows), latency_s)
@@ -158,8 +167,10 @@ class Contest:
             except StorageError as error:
                 log.warning("a shadow answer of %s was not logged: %s", candidate.ref, error.message)
 
-        loop = asyncio.get_running_loop()
+        # It may have to wait for a call under way first.
+        timer = loop.call_later(2 * self.challenger.timeout_s, compare, _TIMED_OUT)
         if not self.thread.submit(adapted(rows, champion, candidate), loop, compare):
+            timer.cancel()
             self.recorder.dropped()
             predictor.shadow_dropped(candidate.version.model)
 

@@ -93,6 +93,11 @@ class Contests:
                 recorder.give_back()
                 raise
 
+    def close(self) -> None:
+        """End all candidates' threads."""
+        self.put({})
+        self.settle()
+
     def _recorder(self, key: StageKey, challenger: Challenger) -> Recorder:
         found = self._recorders.get(key)
         if found is None:
