@@ -103,6 +103,12 @@ class Serve(Declared):
         None, description="Bounds the size of a batch so that a request takes about this long."
     )
     max_rows: int = Field(1024, ge=1, le=100_000, description="Rows one request may carry.")
+    max_queued: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Rows that may wait for their turn; more are refused (429). None: 8192, at least four full requests.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
         description="cuda: the GPU, or the CPU with a warning where there is none; auto: the GPU where it is there and "
@@ -112,3 +118,11 @@ class Serve(Declared):
         "required",
         description="required: no answer without its log record; best-effort: answer even if the disk is full.",
     )
+
+    @model_validator(mode="after")
+    def _a_full_request_fits(self) -> Serve:
+        if self.max_queued is not None and self.max_queued < self.max_rows:
+            raise ValueError(
+                f"max_queued = {self.max_queued} is less than max_rows = {self.max_rows}: a full request would never be taken"
+            )
+        return self

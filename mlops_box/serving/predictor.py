@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import proxy
 
 from mlops_box.clock import Clock
 from mlops_box.errors import StorageError
@@ -19,7 +20,6 @@ from mlops_box.serving.slot import Slot
 
 Variant = str
 Rows = list[Row] | Columns
-_MAX_QUEUED_ROWS = 8192
 
 
 class ModelCall(NamedTuple):
@@ -115,13 +115,16 @@ class Predictor:
         self._metrics.truths(model, len(truths))
 
     def _lane(self, slot: Slot) -> Batcher[_Item, Answers, Reply]:
+        # The slot holds the lane, so the lane must not hold the slot: a version that is let go is freed at once, not when
+        # a collector looks, which does not look at what was frozen. Who waits for an answer holds the slot.
+        lent = proxy(slot)
         return Batcher(
-            lambda items: self._run(slot, items),
-            lambda items, results: self._finish(slot, items, results),
+            lambda items: self._run(lent, items),
+            lambda items, results: self._finish(lent, items, results),
             size_of=lambda item: len(item.rows),
             max_batch=slot.max_batch,
-            max_queued=max(_MAX_QUEUED_ROWS, 4 * slot.door.max_rows),
-            is_slow=slot.is_slow,
+            max_queued=slot.max_queued,
+            is_slow=lambda rows: lent.is_slow(rows),
         )
 
     def _run(self, slot: Slot, items: Sequence[_Item]) -> list[Answers]:

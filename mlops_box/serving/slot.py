@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 # A call that holds the event loop longer than this goes to a thread; the hop itself costs about 0.1 ms.
 SLOW_S = 0.0003
 _TIMING_ROUNDS = 5
+_MAX_QUEUED_ROWS = 8192
 
 
 class Slot:
@@ -58,6 +59,7 @@ class Slot:
         self.cost = cost
         self.device = device
         self.max_batch = self._batch_cap(project)
+        self.max_queued = self._queue_cap(project)
         self.lane: Batcher[Any, Any, Any] | None = None
         self._encode = RowEncoder(version.signature)
         self._encode_columns = ColumnEncoder(version.signature)
@@ -146,6 +148,11 @@ class Slot:
         # A request may have to wait for the batch before its own: each gets half of the time.
         affordable = (latency.total_seconds() / 2 - base_s) / max(per_row_s, 1e-9)
         return max(1, min(self.door.max_rows, int(affordable)))
+
+    def _queue_cap(self, project: RegisteredProject | None) -> int:
+        """Rows that may wait: as declared, else a few full requests."""
+        declared = project.declaration.serve.max_queued if project else None
+        return declared or max(_MAX_QUEUED_ROWS, 4 * self.door.max_rows)
 
 
 def load_slot(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops_box.db import Database
+from mlops_box.models.store import CHAMPION
 
 
 @dataclass(frozen=True)
@@ -15,16 +16,22 @@ class Wanted:
 
     Attributes:
         champions: By model: the version's number and the digest of the declaration it answers under.
+        aliases: By model: every alias and the number it stands for.
     """
 
     champions: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"champions": [[model, *target] for model, target in self.champions.items()]}
+        return {
+            "champions": [[model, *target] for model, target in self.champions.items()],
+            "aliases": {model: dict(found) for model, found in self.aliases.items()},
+        }
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Wanted:
-        return Wanted({str(m): (int(number), str(digest)) for m, number, digest in content["champions"]})
+        champions = {str(m): (int(number), str(digest)) for m, number, digest in content["champions"]}
+        return Wanted(champions, content.get("aliases", {}))
 
 
 def read_wanted(db: Database) -> Wanted:
@@ -34,7 +41,11 @@ def read_wanted(db: Database) -> Wanted:
         StorageError: It cannot be read.
     """
     rows = db.read(
-        "SELECT aliases.model, aliases.number, COALESCE(projects.digest, '') AS digest FROM aliases "
-        "LEFT JOIN projects ON projects.model = aliases.model WHERE aliases.alias = 'champion'"
+        "SELECT aliases.model, aliases.alias, aliases.number, COALESCE(projects.digest, '') AS digest FROM aliases "
+        "LEFT JOIN projects ON projects.model = aliases.model"
     )
-    return Wanted({row["model"]: (row["number"], row["digest"]) for row in rows})
+    aliases: dict[str, dict[str, int]] = {}
+    for row in rows:
+        aliases.setdefault(row["model"], {})[row["alias"]] = row["number"]
+    champions = {row["model"]: (row["number"], row["digest"]) for row in rows if row["alias"] == CHAMPION}
+    return Wanted(champions, aliases)

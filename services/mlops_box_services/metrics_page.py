@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,12 +33,3 @@ def metrics_page(snapshot: MetricsSnapshot, accept: str, *, alone: bool = True) 
         ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type.encode()
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not tell it this way."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0

@@ -16,18 +16,19 @@ from mlops_box.serving import metric_table as table
 from mlops_box.serving.access import Access
 from mlops_box.serving.authorization import Authorizer
 from mlops_box.serving.local_token import local_token
+from mlops_box.serving.memory import resident_bytes, spare_budget
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.metrics_snapshot import Labels, MetricsSnapshot
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.predictor import Predictor
 from mlops_box.serving.router import Router
 from mlops_box_services.family import Family
-from mlops_box_services.metrics_page import resident_bytes
 from mlops_box_services.observers import open_observers
 
 log = logging.getLogger(__name__)
 
-POLL_EVERY_S = 0.1
+# A roll-back is to be seen in answers within 0.2 s of its transaction.
+POLL_EVERY_S = 0.05
 # The heap of a loaded server is long-lived: it is taken out of the collector's sight, and the collector runs seldom.
 GC_THRESHOLD = (20_000, 50, 100)
 
@@ -51,7 +52,10 @@ class Runtime:
     ):
         self.box = Box.open(home, actor="server")
         self.metrics = Metrics()
-        self.router = Router(self.box.db, self.box.models, self.box.projects, on_load=self.metrics.swapped)
+        self.router = Router(
+            self.box.db, self.box.models, self.box.projects,
+            spare_bytes=spare_budget(os.environ), on_load=self.metrics.swapped,
+        )  # fmt: skip
         try:
             if follow:
                 self.router.refresh()
@@ -140,6 +144,7 @@ class Runtime:
         while not self._stop.wait(POLL_EVERY_S):
             try:
                 self.router.refresh()
+                self.router.warm_undo()
                 self._watch_problem = None
             except BoxError as error:
                 if self._watch_problem != error.message:

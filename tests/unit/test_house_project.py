@@ -79,6 +79,7 @@ slice = { min = 0.1 }
 [serve]
 latency = "10ms"
 max_rows = 500
+max_queued = 20000
 device = "cpu"
 log = "best-effort"
 

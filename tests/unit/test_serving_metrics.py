@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlops_box_services.metrics_page import metrics_page, resident_bytes
+from mlops_box_services.metrics_page import metrics_page
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from mlops_box.errors import IntegrityError
 from mlops_box.serving import metric_table as table
+from mlops_box.serving.memory import resident_bytes
+from mlops_box.serving.memory import resident_bytes
 from mlops_box.serving.metrics import FORGET_AFTER_S, MAX_VERSIONS, Metrics
 from mlops_box.serving.metrics_snapshot import Histogram, MetricsSnapshot
 
