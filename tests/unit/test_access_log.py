@@ -6,13 +6,12 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mlops_box_services.access_log import FIELDS, FILE_NAME, AccessLog, line
-from mlops_box_services.observing import Observed, Observers, Told
+from mlops_box_services.access_log import FIELDS, FILE_NAME, AccessLog
+from mlops_box_services.observing import Observed, Observers
 
 from mlops_box.clock import SystemClock
 from mlops_box.serving.trace_context import TraceParent
@@ -24,8 +23,16 @@ REQUEST = Observed(
 )  # fmt: skip
 
 
-def parsed(request: Observed, parent: TraceParent | None = None) -> dict[str, Any]:
-    text = line(Told(request, parent, parent.trace_id if parent else None), 1_700_000_000.0)
+def line(folder: Path, request: Observed, trace_id: str | None = None) -> bytes:
+    journal = AccessLog(folder)
+    assert journal.add(request, trace_id, 1_700_000_000.0)
+    assert journal.flush() == 0
+    journal.close()
+    return (folder / FILE_NAME).read_bytes()
+
+
+def parsed(folder: Path, request: Observed, trace_id: str | None = None) -> dict[str, Any]:
+    text = line(folder, request, trace_id)
     assert text.count(b"\n") == 1
     assert text.endswith(b"\n")
     found = json.loads(text)
@@ -33,55 +40,76 @@ def parsed(request: Observed, parent: TraceParent | None = None) -> dict[str, An
     return found
 
 
-def test_a_line_is_one_json_object_with_fixed_keys() -> None:
-    assert parsed(REQUEST, TraceParent("a" * 32, "b" * 16, True)) == {
+def test_a_line_is_one_json_object_with_fixed_keys(tmp_path: Path) -> None:
+    found = parsed(tmp_path, REQUEST, "a" * 32)
+    assert found == {
         "time": "2023-11-14T22:13:30.012Z", "request_id": "order-17", "trace_id": "a" * 32, "protocol": "http",
         "method": "POST", "route": "/models/{name}/predict", "status": 200, "outcome": "ok", "model": "rates",
         "version": 2, "variant": "champion", "rows": 3, "latency_ms": 12.5, "bytes_in": 33, "bytes_out": 90,
         "client": "127.0.0.1",
     }  # fmt: skip
-    assert tuple(parsed(REQUEST)) == FIELDS
+    assert tuple(found) == FIELDS
 
 
 @pytest.mark.parametrize(
     "hostile", ['x"}\n{"status": 200', "\x1b[2J", "\x9b31m", "a\r\nb", "\u2028", "é" * 10, "x" * 200, " ", ""]
 )
-def test_a_strangers_text_cannot_forge_a_line_or_reach_a_terminal(hostile: str) -> None:
+def test_a_strangers_text_cannot_forge_a_line_or_reach_a_terminal(tmp_path: Path, hostile: str) -> None:
     forged = REQUEST._replace(
         request_id=hostile.encode("utf-8"), method=hostile, client=hostile, route=None, model=None
     )
-    found = parsed(forged)
+    found = parsed(tmp_path, forged)
     assert (found["request_id"], found["method"], found["client"]) == (None, None, None)
 
 
-def test_headers_never_reach_a_line() -> None:
-    assert b"secret-token" not in line(Told(REQUEST, None, None), 0.0)
+def test_headers_never_reach_a_line(tmp_path: Path) -> None:
+    assert b"secret-token" not in line(tmp_path, REQUEST)
 
 
-class Kept:
-    """A journal in memory."""
+class Spans:
+    """A tracer in memory."""
 
     def __init__(self) -> None:
-        self.told: list[Told] = []
+        self.recorded: list[tuple[Observed, TraceParent | None]] = []
 
-    def write(self, requests: Sequence[Told], epoch_s: float) -> int:
-        self.told += requests
-        return 0
+    def record(self, request: Observed, parent: TraceParent | None, epoch_s: float) -> str:
+        self.recorded.append((request, parent))
+        return "c" * 32
 
     def close(self) -> None: ...
 
 
-def test_a_full_queue_drops_and_counts_and_never_waits() -> None:
-    journal = Kept()
-    observers = Observers(SystemClock(), journal=journal, max_queued=3)
+def test_a_full_queue_drops_and_counts_and_never_waits(tmp_path: Path) -> None:
+    observers = Observers(SystemClock(), journal=AccessLog(tmp_path, max_lines=3))
     for _ in range(10):
         observers.tell(REQUEST)
     assert observers.dropped == 7
     observers.drain()
     observers.tell(REQUEST)
     observers.close()
-    assert len(journal.told) == 4
     assert observers.dropped == 7
+    assert (tmp_path / FILE_NAME).read_bytes().count(b"\n") == 4
+
+
+def test_a_full_queue_of_spans_does_so_too_and_a_line_names_its_trace(tmp_path: Path) -> None:
+    spans = Spans()
+    observers = Observers(SystemClock(), tracer=spans, journal=AccessLog(tmp_path), max_queued=3)
+    for _ in range(10):
+        observers.tell(REQUEST)
+    observers.close()
+    assert observers.dropped == 7
+    lines = [json.loads(text) for text in (tmp_path / FILE_NAME).read_bytes().splitlines()]
+    assert [found["trace_id"] for found in lines] == ["c" * 32] * 3
+    assert len(spans.recorded) == 3
+
+
+def test_a_callers_trace_is_named_without_a_tracer(tmp_path: Path) -> None:
+    observers = Observers(SystemClock(), journal=AccessLog(tmp_path))
+    observers.tell(
+        REQUEST._replace(headers=[(b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")])
+    )
+    observers.close()
+    assert json.loads((tmp_path / FILE_NAME).read_bytes())["trace_id"] == "a" * 32
 
 
 def test_closing_tells_what_is_queued(tmp_path: Path) -> None:
@@ -119,7 +147,9 @@ def write_many(folder: Path, name: str) -> None:
     journal = AccessLog(folder, max_bytes=20_000, kept=1000)
     for number in range(200):
         request = REQUEST._replace(request_id=f"{name}-{number}".encode())
-        assert journal.write([Told(request, None, None)] * 2, 0.0) == 0
+        assert journal.add(request, None, 0.0)
+        assert journal.add(request, None, 0.0)
+        assert journal.flush() == 0
     journal.close()
 
 
