@@ -20,9 +20,21 @@ _PORT = click.IntRange(0, 65535)
 
 @click.command("up", short_help="Start the scheduler, the runner and the inference server.")
 @click.option("--detach", is_flag=True, help="Return once everything is ready; `mlops-box down` stops it.")
+@click.option("--port", type=_PORT, help="Of the inference server; 0 for a free one [default: 8321].")
 @click.option(
-    "--port", type=_PORT, help="Of the inference server, on 127.0.0.1; 0 for a free one [default: 8321]."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where the inference server listens; wider needs a token.",
 )
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name it is called by from elsewhere.",
+)
+@click.option("--require-token", is_flag=True, help="Ask for tokens on the loopback interface as well.")
 @click.option(
     "--prefect-port", type=click.IntRange(1, 65535), help="Of the box's own Prefect [default: a free one]."
 )
@@ -45,6 +57,9 @@ _PORT = click.IntRange(0, 65535)
 def command(
     detach: bool,
     port: int | None,
+    host: str,
+    allow_hosts: tuple[str, ...],
+    require_token: bool,
     prefect_port: int | None,
     no_scheduler: bool,
     access_log: bool,
@@ -54,7 +69,8 @@ def command(
 ) -> None:
     """Start the scheduler, the runner and the inference server, and keep them alive.
 
-    Everything listens on 127.0.0.1. With PREFECT_API_URL set, schedules go to that Prefect server and the box starts
+    Everything listens on 127.0.0.1, unless --host says so for the inference server, which then asks for a token: see
+    `mlops-box tokens`. With PREFECT_API_URL set, schedules go to that Prefect server and the box starts
     none of its own. Runs in the foreground until Ctrl-C; with --detach in the background.
     """
     from mlops_box.home import home_from
@@ -70,6 +86,9 @@ def command(
         scheduler=not no_scheduler,
         access_log=access_log,
         workers=workers,
+        host=host,
+        allow_hosts=allow_hosts,
+        require_token=require_token,
     )
     if detach:
         _in_background(place, options, as_json=as_json)

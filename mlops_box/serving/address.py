@@ -11,6 +11,11 @@ from mlops_box.files import write_whole
 ADDRESS_FILE = "server.json"
 
 
+def http_url(host: str, port: int) -> str:
+    """``http://host:port``, IPv6 in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @dataclass(frozen=True)
 class ServerAddress:
     """A server's sockets and process.
@@ -26,8 +31,7 @@ class ServerAddress:
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return http_url(self.host, self.port)
 
     @property
     def grpc_target(self) -> str | None:

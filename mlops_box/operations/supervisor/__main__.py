@@ -22,8 +22,19 @@ from mlops_box.program import run_program
 @click.option("--no-scheduler", is_flag=True)
 @click.option("--access-log", is_flag=True)
 @click.option("--workers", default="1")
+@click.option("--host", required=True)
+@click.option("--allow-host", "allow_hosts", multiple=True)
+@click.option("--require-token", is_flag=True)
 def command(
-    home: Path, port: int, prefect_port: int, no_scheduler: bool, access_log: bool, workers: str
+    home: Path,
+    port: int,
+    prefect_port: int,
+    no_scheduler: bool,
+    access_log: bool,
+    workers: str,
+    host: str,
+    allow_hosts: tuple[str, ...],
+    require_token: bool,
 ) -> None:
     """Supervise the processes of one box until SIGTERM."""
     place = home_from(os.environ, given=home)
@@ -36,6 +47,9 @@ def command(
         access_log=access_log,
         workers=workers,
         external_api=external_api(os.environ),
+        host=host,
+        allow_hosts=allow_hosts,
+        require_token=require_token,
     )
     with log_to_file(place):
         Supervisor(place, options, environ=os.environ).run()

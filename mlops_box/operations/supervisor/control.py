@@ -9,7 +9,7 @@ import logging.handlers
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from mlops_box.box import Box
 from mlops_box.errors import BoxError, BusyError, ExitCode, IntegrityError, StorageError, UnavailableError
 from mlops_box.home import Home
 from mlops_box.operations.locks import FileLock
-from mlops_box.operations.prefect_env import external_api, free_port, port_is_free, read_server
+from mlops_box.operations.prefect_env import LOOPBACK, external_api, free_port, port_is_free, read_server
 from mlops_box.operations.supervisor import family
 from mlops_box.operations.supervisor.logfiles import KEPT, MAX_BYTES
 from mlops_box.operations.supervisor.specs import UpOptions
 from mlops_box.operations.supervisor.state import UP_LOCK, UpState, clear_state, read_state
 from mlops_box.operations.supervisor.supervise import already_up
 from mlops_box.progress import Progress
+from mlops_box.serving.access import access_for, check_tokens
 from mlops_box.serving.worker_bounds import WorkerBounds
 
 DEFAULT_PORT = 8321
@@ -40,13 +41,17 @@ def options_for(
     scheduler: bool = True,
     access_log: bool = False,
     workers: str = "1",
+    host: str = LOOPBACK,
+    allow_hosts: Sequence[str] = (),
+    require_token: bool = False,
 ) -> UpOptions:
     """Fill in what was not said: the usual port, and a free one (or the one in use) for Prefect; 0 is a free one.
 
     Raises:
-        UsageError: ``workers`` is no number of workers.
+        UsageError: ``workers`` is no number of workers, or the server would be reached by names that are missing or none.
     """
     WorkerBounds.parse(workers)
+    access_for(host, allow_hosts=allow_hosts)
     if prefect_port is None:
         # Flows that run in place right now stay connected when the new server takes over their port.
         running = read_server(home)
@@ -58,6 +63,9 @@ def options_for(
         access_log=access_log,
         workers=workers,
         external_api=external_api(environ),
+        host=host,
+        allow_hosts=tuple(allow_hosts),
+        require_token=require_token,
     )
 
 
@@ -71,9 +79,14 @@ def check_startable(home: Home, options: UpOptions) -> None:
 
     Raises:
         BusyError: It is up already, or the port belongs to somebody else.
+        UsageError: The server would ask for tokens, and there is none.
     """
     if is_up(home):
         raise already_up(home)
+    access = access_for(options.host, allow_hosts=options.allow_hosts, require_token=options.require_token)
+    if access.needs_token:
+        with Box.open(home) as box:
+            check_tokens(access, box.tokens)
     left_over = read_state(home) is not None
     if not left_over and not port_is_free(options.port):
         raise BusyError(f"port {options.port} is in use", hint="choose another: mlops-box up --port 8322")
@@ -93,7 +106,7 @@ def start_detached(home: Home, options: UpOptions, progress: Progress) -> UpStat
         sys.executable, "-m", "mlops_box.operations.supervisor", "--home", str(home.root),
         "--port", str(options.port), "--prefect-port", str(options.prefect_port),
         *([] if options.scheduler else ["--no-scheduler"]),
-        *(["--access-log"] if options.access_log else []), "--workers", options.workers,
+        *(["--access-log"] if options.access_log else []), "--workers", options.workers, *options.reach,
     ]  # fmt: skip
     with output.open("wb") as stream:
         process = subprocess.Popen(

@@ -18,6 +18,8 @@ from mlops_box.operations.prefect_env import (
     own_environment,
 )
 from mlops_box.operations.supervisor.state import FAMILY
+from mlops_box.serving.access import reached_at
+from mlops_box.serving.address import http_url
 
 RUNNER_BEAT_S = 60.0
 
@@ -27,12 +29,15 @@ class UpOptions:
     """How to come up.
 
     Attributes:
-        port: Of the inference server, on 127.0.0.1.
+        port: Of the inference server.
         prefect_port: Of the box's own Prefect server; unused when the user has one.
         scheduler: Run Prefect and the runner beside the inference server.
         access_log: The inference server writes a line for every request.
         workers: How many processes answer, see :meth:`WorkerBounds.parse`.
         external_api: The user's ``PREFECT_API_URL``; the box then starts no Prefect server.
+        host: Where the inference server listens.
+        allow_hosts: Names that it is called by from elsewhere.
+        require_token: Ask for tokens on the loopback interface as well.
     """
 
     port: int
@@ -41,6 +46,15 @@ class UpOptions:
     access_log: bool = False
     workers: str = "1"
     external_api: str | None = None
+    host: str = LOOPBACK
+    allow_hosts: tuple[str, ...] = ()
+    require_token: bool = False
+
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """How the server may be reached, as command lines say it."""
+        names = [part for name in self.allow_hosts for part in ("--allow-host", name)]
+        return ("--host", self.host, *names, *(["--require-token"] if self.require_token else []))
 
     @property
     def prefect_api(self) -> str | None:
@@ -126,9 +140,12 @@ def specs(
                 *(["--access-log"] if options.access_log else []),
                 "--workers",
                 options.workers,
+                *options.reach,
             ),
             env=plain | TELEMETRY_OFF | mark,
-            healthy=lambda _pid: answers(f"http://{LOOPBACK}:{options.port}/livez", timeout_s=5.0),
+            healthy=lambda _pid: answers(
+                f"{http_url(reached_at(options.host), options.port)}/livez", timeout_s=5.0
+            ),
         )
     )
     return tuple(found)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mlops_box.home import Home
 from mlops_box.operations.prefect_env import LOOPBACK
 from mlops_box.runs import Owner
+from mlops_box.serving.address import http_url
 
 Phase = Literal["starting", "ready", "stopping"]
 ProcessState = Literal["waiting", "starting", "up", "unhealthy", "backing off", "stopped"]
@@ -49,10 +50,11 @@ class UpState:
     prefect_api: str | None
     external: bool
     processes: tuple[ProcessReport, ...]
+    host: str = LOOPBACK
 
     @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
+        return http_url(self.host, self.port)
 
     def is_alive(self) -> bool:
         return self.owner.is_alive()
@@ -90,6 +92,7 @@ def read_state(home: Home) -> UpState | None:
             prefect_api=raw["prefect_api"],
             external=bool(raw["external"]),
             processes=tuple(ProcessReport(**process) for process in raw["processes"]),
+            host=str(raw["host"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -30,6 +30,7 @@ from mlops_box.operations.supervisor.state import (
     write_state,
 )
 from mlops_box.runs import this_process
+from mlops_box.serving.access import reached_at
 
 TICK_S = 0.2
 HEALTH_S = 2.0
@@ -255,6 +256,7 @@ class Supervisor:
             prefect_api=self._options.prefect_api,
             external=self._options.external_api is not None,
             processes=tuple(process.report() for process in self._processes),
+            host=reached_at(self._options.host),
         )
         if state == self._last_told:
             return
