@@ -238,7 +238,7 @@ class Doorkeeper:
         workers = tuple(self._staff.all)
         try:
             if ask.what == "snapshot":
-                content = (await self._totals.snapshot(workers)).to_json().decode()
+                content = (await self._totals.snapshot(workers, self._loop.time())).to_json().decode()
             elif ask.what == "readiness":
                 content = await self._totals.readiness(
                     workers, least=self._policy.least, problem=self._routing.problem

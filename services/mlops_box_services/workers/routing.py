@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from mlops_box.db import Database
 from mlops_box.errors import BoxError
@@ -137,12 +138,18 @@ class Routing:
             worker.channel.send(Flip(generation, self.held))
         before = self._serving.champions
         self._wanted = wanted
-        self._serving = Wanted(
-            {
+        self._serving = replace(
+            wanted,
+            champions={
                 model: before[model] if model in self.held else target
                 for model, target in wanted.champions.items()
                 if model not in self.held or model in before
-            }
+            },
+            challengers={
+                model: challenger
+                for model, challenger in wanted.challengers.items()
+                if model not in self.held
+            },
         )
         for model, problem in self.held.items():
             if told.get(model) != problem:

@@ -37,6 +37,7 @@ START_LIMIT_S = 120.0
 # Longer than any call of a model should hold an event loop: the supervisor's own patience with a server.
 SILENT_LIMIT_S = 45.0
 START_DEATHS = 3
+_PAUSED_S = 5.0
 _HOPELESS = (ExitCode.USAGE, ExitCode.BUSY, ExitCode.STORAGE, ExitCode.INTEGRITY)
 
 
@@ -75,6 +76,7 @@ class Staff:
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_warm = False
         self._stopping = False
+        self._tended_s: float | None = None
         self.all: list[Colleague] = []
         self.wanted = 0
 
@@ -88,6 +90,11 @@ class Staff:
 
     async def tend(self, now_s: float) -> None:
         """Start who is missing and due, let go who is too many, end who hangs. Call it often."""
+        if self._tended_s is not None and now_s - self._tended_s > _PAUSED_S:
+            # It was this process that did not run: stopped, or the machine slept. Nobody was silent.
+            for worker in self.all:
+                worker.heard_s = now_s
+        self._tended_s = now_s
         self._was_warm = self._was_warm or bool(self.warm())
         staying = [worker for worker in self.all if worker.state in ("starting", "warm")]
         for number in range(1, self.wanted + 1):

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops_box.errors import IntegrityError
 from mlops_box.serving import metric_table as table
+from mlops_box.serving.metrics import FORGET_AFTER_S
 from mlops_box.serving.metrics_snapshot import Labels, MetricsSnapshot
 from mlops_box_services.workers.colleague import Colleague
 
@@ -20,6 +21,7 @@ class Totals:
 
     def __init__(self) -> None:
         self._ended = MetricsSnapshot()
+        self._left_s: dict[Labels, float] = {}
         self._deaths = 0
 
     async def refresh(self, workers: Iterable[Colleague]) -> list[Colleague]:
@@ -49,9 +51,14 @@ class Totals:
         self._ended = self._ended.merge(worker.counted.counted())
         worker.counted = MetricsSnapshot()
 
-    async def snapshot(self, workers: Sequence[Colleague]) -> MetricsSnapshot:
-        """All together. A worker that does not answer is there with what it had counted when it last did."""
+    async def snapshot(self, workers: Sequence[Colleague], now_s: float) -> MetricsSnapshot:
+        """All together. A worker that does not answer is there with what it had counted when it last did.
+
+        Args:
+            now_s: A monotonic clock's reading.
+        """
         answered = set(await self.refresh(workers))
+        self._forget({key for worker in workers for key in _versions(worker.counted)}, now_s)
         whole = self._ended
         for worker in workers:
             whole = whole.merge(worker.counted if worker in answered else worker.counted.counted())
@@ -66,6 +73,21 @@ class Totals:
             table.WORKER_RESTARTS.name: {(): float(self._deaths)},
         }
         return MetricsSnapshot({**whole.values, **gauges})
+
+    def _forget(self, living: set[Labels], now_s: float) -> None:
+        """The counts of the dead for a version that no worker knows any more go after a while, as a worker's own do."""
+        gone = _versions(self._ended) - living
+        self._left_s = {key: self._left_s.get(key, now_s) for key in gone}
+        drop = {key for key, since_s in self._left_s.items() if now_s - since_s > FORGET_AFTER_S}
+        if drop:
+            self._ended = MetricsSnapshot(
+                {
+                    name: {labels: value for labels, value in series.items() if labels[:2] not in drop}
+                    if _is_by_version(name)
+                    else series
+                    for name, series in self._ended.values.items()
+                }
+            )
 
     async def readiness(
         self, workers: Sequence[Colleague], *, least: int, problem: str | None
@@ -95,6 +117,17 @@ class Totals:
             "problems": problems,
             "workers": [_line(worker, answer) for worker, answer in zip(workers, answers, strict=True)],
         }
+
+
+def _is_by_version(name: str) -> bool:
+    return table.BY_NAME[name].labels[:2] == ("model", "version")
+
+
+def _versions(snapshot: MetricsSnapshot) -> set[Labels]:
+    """The (model, version) that something was counted for."""
+    return {
+        labels[:2] for name, series in snapshot.values.items() if _is_by_version(name) for labels in series
+    }
 
 
 def _older(mine: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
