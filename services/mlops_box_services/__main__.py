@@ -26,7 +26,7 @@ from mlops_box.serving.address import ServerAddress
 from mlops_box.serving.client import ServerClient
 from mlops_box.serving.local_token import make_local_token, remove_local_token
 from mlops_box.serving.worker_bounds import WorkerBounds
-from mlops_box_services.grpc_port import literal, reserve
+from mlops_box_services.grpc_port import parse_place, place_text, reserve
 from mlops_box_services.options import ServerOptions
 
 log = logging.getLogger("mlops_box_services")
@@ -35,14 +35,25 @@ log = logging.getLogger("mlops_box_services")
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="The box's home.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Where it listens; a wider address asks for tokens."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where it listens; a wider address asks for tokens.",
 )
 @click.option(
-    "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="A name it is called by from elsewhere."
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name it is called by from elsewhere.",
 )
 @click.option("--require-token", is_flag=True, help="Ask for tokens on the loopback interface as well.")
 @click.option(
-    "--max-connections", default=MAX_CONNECTIONS, show_default=True, type=click.IntRange(16), help="Open at once, a process."
+    "--max-connections",
+    default=MAX_CONNECTIONS,
+    show_default=True,
+    type=click.IntRange(16),
+    help="Open at once, a process.",
 )
 @click.option(
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
@@ -65,6 +76,7 @@ log = logging.getLogger("mlops_box_services")
 )
 @click.option("--calm", "calm_s", default=60.0, hidden=True, help="Seconds of calm before a worker goes.")
 @click.option("--member", hidden=True, help="This process is a worker: NUMBER:FD:FD:PARENT.")
+@click.option("--grpc-at", hidden=True, help="Where a worker speaks gRPC, beside the others: ADDRESS:PORT.")
 @click.pass_obj
 def command(
     arguments: list[str],
@@ -76,6 +88,7 @@ def command(
     port: int,
     grpc_port: int | None,
     grpc: bool,
+    grpc_at: str | None,
     access_log: bool,
     workers: str,
     calm_s: float,
@@ -93,8 +106,7 @@ def command(
     )
     options = ServerOptions(place, access_log=access_log, access=access)
     if member is not None:
-        if grpc and grpc_port:
-            options = replace(options, grpc=(literal(host), grpc_port))
+        options = replace(options, grpc=parse_place(grpc_at) if grpc_at else None)
         from mlops_box_services.workers.membership import Membership
         from mlops_box_services.workers.worker import serve_as_worker
 
@@ -104,12 +116,12 @@ def command(
     listener = _listen(host, port)
     _refuse_second(place)
     address = ServerAddress(reached_at(host), listener.getsockname()[1], os.getpid())
-    reserved = reserve(literal(host), grpc_port, http_port=address.port) if grpc else None
+    reserved = reserve(listener, grpc_port) if grpc else None
     if reserved is not None:
-        taken = reserved.getsockname()[1]
-        address = replace(address, grpc_port=taken)
-        options = replace(options, grpc=(literal(host), taken))
-        arguments = [*arguments, "--grpc-port", str(taken)]
+        place_of_grpc = reserved.getsockname()[:2]
+        address = replace(address, grpc_port=place_of_grpc[1])
+        options = replace(options, grpc=place_of_grpc)
+        arguments = [*arguments, "--grpc-at", place_text(place_of_grpc)]
     with _tokens_asked_for(options):
         if bounds.is_one:
             _serve_alone(options, address, listener)

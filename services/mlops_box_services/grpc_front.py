@@ -18,7 +18,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from mlops_box.errors import BusyError
 from mlops_box.serving.guard import MAX_BODY_BYTES
 from mlops_box_services.grpc_auth import TokenInterceptor
-from mlops_box_services.grpc_service import SERVICE, InferenceService
+from mlops_box_services.grpc_call import SERVICE
+from mlops_box_services.grpc_port import Place, place_text
+from mlops_box_services.grpc_service import InferenceService
 from mlops_box_services.runtime import Runtime
 from mlops_box_services.stubs import open_inference_pb2 as pb
 from mlops_box_services.stubs.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
@@ -36,13 +38,12 @@ class GrpcFront:
     """One process's gRPC server; workers share the port.
 
     Args:
-        host: An address, without brackets.
-        port: Reserved by somebody before, see :func:`mlops_box_services.grpc_port.reserve`.
+        place: Address and port, reserved by somebody before: see :func:`mlops_box_services.grpc_port.reserve`.
     """
 
-    def __init__(self, runtime: Runtime, host: str, port: int, *, max_message_bytes: int = MAX_BODY_BYTES):
+    def __init__(self, runtime: Runtime, place: Place, *, max_message_bytes: int = MAX_BODY_BYTES):
         self._runtime = runtime
-        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._target = place_text(place)
         self._max_message_bytes = max_message_bytes
         self._server: Any = None
         self._health = health.aio.HealthServicer()

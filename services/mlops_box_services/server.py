@@ -114,9 +114,7 @@ def opened(options: ServerOptions, *, follow: bool = True) -> Iterator[Runtime]:
     # Imported first: what is loaded now, the runtime takes out of the garbage collector's sight.
     import mlops_box_services.service  # noqa: F401
 
-    runtime = Runtime(
-        options.home, access_log=options.access_log, follow=follow, access=options.access
-    )
+    runtime = Runtime(options.home, access_log=options.access_log, follow=follow, access=options.access)
     try:
         yield runtime
     finally:
@@ -129,7 +127,7 @@ def beside(options: ServerOptions, runtime: Runtime) -> Beside | None:
         return None
     from mlops_box_services.grpc_front import GrpcFront
 
-    return GrpcFront(runtime, *options.grpc)
+    return GrpcFront(runtime, options.grpc)
 
 
 def config_for(runtime: Runtime, *, grace_s: int = GRACE_S) -> uvicorn.Config:
