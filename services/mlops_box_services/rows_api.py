@@ -11,8 +11,9 @@ import orjson
 from mlops_box.errors import BoxError, UsageError
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import parse_object
+from mlops_box.serving.guard import is_json
 from mlops_box.serving.predictor import Reply, Rows
-from mlops_box.serving.problems import ContractViolation
+from mlops_box.serving.problems import ContractViolation, HttpProblem
 from mlops_box.serving.protocols.arrow import CONTENT_TYPE, read_stream, write_stream
 from mlops_box.serving.protocols.interface import Interface
 from mlops_box.serving.slot import Slot
@@ -45,7 +46,7 @@ async def predict(exchange: Exchange, name: str) -> Answer:
 
 async def predict_named(exchange: Exchange) -> Answer:
     """``{"model": ..., "rows": [...]}``: the API that BentoML declares."""
-    request = parse_object(await exchange.body(), allowed=("model", "rows"))
+    request = parse_object(await _json_body(exchange), allowed=("model", "rows"))
     if not isinstance(request["model"], str):
         raise UsageError("`model` is no text", hint='send "name" or "name@7"')
     return await _predict(exchange, request["model"], lambda slot: slot.door.checked(request["rows"]))
@@ -54,7 +55,7 @@ async def predict_named(exchange: Exchange) -> Answer:
 async def feedback(exchange: Exchange, name: str) -> Answer:
     """Ground truth for earlier predictions, all or nothing."""
     runtime = exchange.runtime
-    body = await exchange.body()
+    body = await _json_body(exchange)
     slot = exchange.slot = await slot_of(runtime, name)
     try:
         truths = TruthReader(slot.version.signature).read_all(_truth_items(body))
@@ -102,6 +103,14 @@ def _read_arrow(slot: Slot, body: bytes) -> Columns:
 def _arrow(slot: Slot, reply: Reply) -> Answer:
     body = write_stream(slot.version.signature, slot.ref, reply.answers, reply.ids)
     return Answer(200, body, ARROW, ((b"x-model-version", slot.number_header),))
+
+
+async def _json_body(exchange: Exchange) -> bytes:
+    if not is_json(exchange.header(b"content-type")):
+        raise HttpProblem(
+            415, "content_type", "this path reads JSON only", hint="send it with Content-Type: application/json"
+        )
+    return await exchange.body()
 
 
 def _truth_items(body: bytes) -> list[tuple[object, object]]:

@@ -440,10 +440,10 @@ GOOD = {"area": 50, "town": "a"}
 HUGE = b'{"rows": [' + b" " * 12_000_000 + b"]}"
 REQUESTS: list[tuple[str, str, str, Any, dict[str, str], int, str, str]] = [
     ("huge body", "POST", PREDICT, HUGE, {}, 413, "too_large", ""),
-    ("invalid JSON", "POST", PREDICT, b'{"rows": [', {}, 422, "usage", "no JSON"),
-    ("NaN in JSON", "POST", PREDICT, b'{"rows": [{"area": NaN, "town": "a"}]}', {}, 422, "usage", "no JSON"),
-    ("100,000 brackets", "POST", PREDICT, b"[" * 100_000, {}, 422, "usage", "no JSON"),
-    ("empty body", "POST", PREDICT, b"", {}, 422, "usage", "no JSON"),
+    ("invalid JSON", "POST", PREDICT, b'{"rows": [', {}, 400, "malformed", "no JSON"),
+    ("NaN in JSON", "POST", PREDICT, b'{"rows": [{"area": NaN, "town": "a"}]}', {}, 400, "malformed", "no JSON"),
+    ("100,000 brackets", "POST", PREDICT, b"[" * 100_000, {}, 400, "malformed", "no JSON"),
+    ("empty body", "POST", PREDICT, b"", {}, 400, "malformed", "no JSON"),
     ("no rows", "POST", PREDICT, {"rows": []}, {}, 422, "usage", "no row"),
     ("unknown key", "POST", PREDICT, {"row": [GOOD]}, {}, 422, "usage", "row"),
     ("too many rows", "POST", PREDICT, {"rows": [GOOD] * 1025}, {}, 422, "usage", "1024"),
