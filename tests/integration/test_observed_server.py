@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from mlops_box_services.stubs import open_inference_pb2 as pb
+from mlops_box_services.stubs.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
@@ -198,6 +201,46 @@ def test_a_callers_trace_reaches_the_log_and_the_collector(observed: tuple[Serve
     assert found["model"][1].end_time_unix_nano <= request.end_time_unix_nano
     assert abs(request.end_time_unix_nano / 1e9 - time.time()) < 3600
     assert {path for path, _ in collector.requests} == {"/v1/traces"}
+
+
+def test_a_grpc_call_leaves_a_line_and_spans_like_any_request(observed: tuple[Server, Collector]) -> None:
+    server, collector = observed
+    trace = "ab" * 16
+    metadata = (("x-request-id", "grpc-1"), ("traceparent", f"00-{trace}-{SPAN}-01"))
+    infer = pb.ModelInferRequest(
+        model_name="rates",
+        inputs=[
+            pb.ModelInferRequest.InferInputTensor(
+                name=name,
+                datatype="FP64",
+                shape=[2],
+                contents=pb.InferTensorContents(fp64_contents=[1.0, 2.0]),
+            )
+            for name in ("a", "b")
+        ],
+    )
+    with grpc.insecure_channel(f"127.0.0.1:{server.address.grpc_port}") as channel:
+        answer = GRPCInferenceServiceStub(channel).ModelInfer(infer, metadata=metadata, timeout=30)
+    assert answer.model_name == "rates"
+    line = line_of(server, "grpc-1")
+    told = ("protocol", "method", "status", "outcome", "model", "version", "rows", "trace_id", "client")
+    assert tuple(line[key] for key in told) == (
+        "grpc",
+        "ModelInfer",
+        0,
+        "ok",
+        "rates",
+        1,
+        2,
+        trace,
+        "127.0.0.1",
+    )
+
+    def mine() -> dict[str, Span] | None:
+        found = {span.name: span for _, span in collector.spans() if span.trace_id.hex() == trace}
+        return found if len(found) == 3 else None
+
+    assert eventually(mine)["inference.GRPCInferenceService/ModelInfer"].parent_span_id.hex() == SPAN
 
 
 def test_an_invalid_parent_is_ignored_and_a_new_trace_begins(observed: tuple[Server, Collector]) -> None:
