@@ -6,6 +6,7 @@ float32 by way of float64, a category becomes text, and what is missing becomes 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -117,6 +118,7 @@ class RowEncoder:
         self._numeric = signature.numeric
         self._text = signature.categorical
         self._numeric_of = _getter(self._numeric)
+        self._pack = struct.Struct(f"={len(self._numeric)}f").pack
         self._text_of = _getter(self._text)
 
     def __call__(self, rows: Sequence[Row]) -> Tensors:
@@ -133,7 +135,13 @@ class RowEncoder:
     def _encode_numeric(self, rows: Sequence[Row]) -> Float32:
         if not rows:
             return np.empty((0, len(self._numeric)), dtype=np.float32)
-        values_of = self._numeric_of
+        values_of, pack = self._numeric_of, self._pack
+        try:
+            # By far the fastest for plain numbers, which it rounds as numpy does; it knows no None.
+            flat = b"".join([pack(*values_of(row)) for row in rows])
+            return np.frombuffer(flat, dtype=np.float32).reshape(len(rows), len(self._numeric))
+        except (struct.error, KeyError, OverflowError):
+            pass
         plain = _NUMBERS.issuperset
         try:
             values = [values_of(row) for row in rows]

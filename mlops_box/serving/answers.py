@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
+from itertools import chain
+from math import isfinite
+from typing import Any, NamedTuple
 
 from mlops_box.models.encode import category_text
 from mlops_box.models.runtime import Output
@@ -13,8 +13,7 @@ from mlops_box.models.values import Signature
 from mlops_box.serving.records import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """Plain Python lists, one entry a row.
 
     Attributes:
@@ -47,6 +46,22 @@ class Answers:
         )
 
 
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The rows of all parts, in order; they are of one signature."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    return Answers(
+        list(chain.from_iterable([part.predictions for part in parts])),
+        None if first.numbers is None else list(chain.from_iterable([part.numbers or () for part in parts])),
+        None if first.labels is None else list(chain.from_iterable([part.labels or () for part in parts])),
+        None
+        if first.probabilities is None
+        else list(chain.from_iterable([part.probabilities or () for part in parts])),
+        "ok" if all(part.outcome == "ok" for part in parts) else "not_finite",
+    )
+
+
 class Reader:
     """Reads the outputs of one signature."""
 
@@ -60,7 +75,8 @@ class Reader:
             assert output.prediction is not None
             values: list[Any] = output.prediction.tolist()
             outcome: Outcome = "ok"
-            if not np.isfinite(output.prediction).all():
+            # A sum of float32 is finite exactly if all of them are.
+            if not isfinite(sum(values)):
                 values, outcome = _finite_or_none(values), "not_finite"
             return Answers(values, values, None, None, outcome)
         assert output.label is not None
@@ -68,7 +84,7 @@ class Reader:
         labels = output.label.tolist()
         probabilities: list[list[float | None]] = output.probability.tolist()
         outcome = "ok"
-        if not np.isfinite(output.probability).all():
+        if not isfinite(sum(map(sum, probabilities))):  # type: ignore[arg-type]
             probabilities, outcome = [_finite_or_none(row) for row in probabilities], "not_finite"
         numbers = [row[1] for row in probabilities] if self._binary else None
         return Answers(
@@ -81,7 +97,7 @@ class Reader:
 
 
 def _finite_or_none(values: list[Any]) -> list[Any]:
-    return [value if np.isfinite(value) else None for value in values]
+    return [value if isfinite(value) else None for value in values]
 
 
 def _has_none(numbers: list[float | None] | None, probabilities: list[list[float | None]] | None) -> bool:

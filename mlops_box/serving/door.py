@@ -18,6 +18,7 @@ from mlops_box.project import Contract, Project
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.json_body import load_json, parse_json, refuse_duplicate_keys
 from mlops_box.serving.problems import MAX_PROBLEMS, ContractViolation
+from mlops_box.serving.records import ParsedRows
 
 Row = dict[str, Any]
 DEFAULT_MAX_ROWS = 1024
@@ -60,11 +61,13 @@ class Door:
 
         Raises:
             MalformedBody: The body is no JSON, or a key stands twice.
-        UsageError: It has another form.
+            UsageError: It has another form.
             ContractViolation: See :meth:`check`.
         """
-        rows = self.checked(_object(parse_json(body), ("rows",))["rows"])
+        rows = ParsedRows(self.checked(_object(parse_json(body), ("rows",))["rows"]))
         refuse_duplicate_keys(body, 1 + sum(map(len, rows)))
+        if b"\n" not in body:
+            rows.body = body
         return rows
 
     def parse_matrix(self, body: bytes) -> Columns:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from mlops_box.errors import BoxError, StorageError
 from mlops_box.files import sync_folder
 from mlops_box.ids import new_id
 from mlops_box.runs import this_process
-from mlops_box.serving.records import PredictionIds, Record, header_line
+from mlops_box.serving.records import PredictionIds
+from mlops_box.serving.segment_lines import header_line
 
 log = logging.getLogger(__name__)
 
@@ -122,19 +123,19 @@ class PredictionLog:
         """Why the last write failed; ``None`` once one succeeded again."""
         return self._failure
 
-    def write(self, build: Callable[[Callable[[int], PredictionIds]], Sequence[Record]]) -> None:
-        """Append a batch of records by one write call.
+    def write(self, build: Callable[[Callable[[int], PredictionIds]], bytes]) -> None:
+        """Append lines by one write call.
 
         Args:
-            build: Called with a function that hands out ``n`` fresh prediction ids; returns the records. The ids
-                belong to the segment the records go to, hence the turn.
+            build: Called with a function that hands out ``n`` fresh prediction ids; returns whole lines. The ids
+                belong to the segment the lines go to, hence the turn.
 
         Raises:
             StorageError: Nothing was appended; the caller must not answer as if it were.
         """
         with self._lock:
             segment = self._segment
-            data = b"".join([record.to_line() for record in build(self._take_ids)])
+            data = build(self._take_ids)
             try:
                 if segment.broken:
                     raise OSError("the segment's end is damaged; it is replaced within a second")

@@ -24,9 +24,7 @@ from mlops_box.objects import ObjectStore
 from mlops_box.runs import Owner
 from mlops_box.serving.records import (
     PredictionRecord,
-    SegmentReport,
     is_prediction_id,
-    read_segment,
     segment_of,
 )
 from mlops_box.serving.sealing import (
@@ -38,6 +36,7 @@ from mlops_box.serving.sealing import (
     part_bytes,
     tables_of,
 )
+from mlops_box.serving.segment_lines import SegmentReport, read_segment
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from weakref import proxy
 
 from mlops_box.clock import Clock
 from mlops_box.errors import StorageError
-from mlops_box.serving.answers import Answers
+from mlops_box.serving.answers import Answers, joined
 from mlops_box.serving.batcher import Batcher
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Row
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.prediction_log import PredictionLog
-from mlops_box.serving.records import PredictionIds, PredictionRecord, Record, Truth, TruthRecord
+from mlops_box.serving.records import LoggedRequest, PredictionBatch, PredictionIds, Truth, TruthRecord
+from mlops_box.serving.segment_lines import batch_line, truth_line
 from mlops_box.serving.slot import Slot
 
 Variant = str
@@ -111,7 +112,7 @@ class Predictor:
             StorageError: It was not stored.
         """
         record = TruthRecord(model, self._now_us(), truths)
-        self._log.write(lambda _: [record])
+        self._log.write(lambda _: truth_line(record))
         self._metrics.truths(model, len(truths))
 
     def _lane(self, slot: Slot) -> Batcher[_Item, Answers, Reply]:
@@ -138,30 +139,23 @@ class Predictor:
         now_s = self._clock.monotonic_s()
         at_us = self._now_us()
         version = slot.version
-        all_ids: list[PredictionIds] = []
+        total = sum([len(item.rows) for item in items])
+        whole = joined(results)
+        logged = [
+            LoggedRequest(item.rows, item.variant, round((now_s - item.started_s) * 1000, 3), answers.outcome)
+            for item, answers in zip(items, results, strict=True)
+        ]
+        ids = PredictionIds("", 0, total)
 
-        def build(take: Callable[[int], PredictionIds]) -> list[Record]:
-            records: list[Record] = []
-            for item, answers in zip(items, results, strict=True):
-                ids = take(len(item.rows))
-                all_ids.append(ids)
-                records.append(
-                    PredictionRecord(
-                        model=version.model,
-                        number=version.number,
-                        variant=item.variant,
-                        at_us=at_us,
-                        ids=ids,
-                        rows=item.rows,
-                        predictions=answers.numbers,
-                        labels=answers.labels,
-                        probabilities=answers.probabilities,
-                        latency_ms=round((now_s - item.started_s) * 1000, 3),
-                        outcome=answers.outcome,
-                        time_column=slot.door.time_column,
-                    )
+        def build(take: Callable[[int], PredictionIds]) -> bytes:
+            nonlocal ids
+            ids = take(total)
+            return batch_line(
+                PredictionBatch(
+                    version.model, version.number, at_us, ids, logged, whole.numbers, whole.labels,
+                    whole.probabilities, slot.door.time_column,
                 )
-            return records
+            )  # fmt: skip
 
         try:
             self._log.write(build)
@@ -170,19 +164,17 @@ class Predictor:
                 raise
             self._metrics.unlogged += len(items)
         number = str(version.number)
-        total = 0
+        call = ModelCall(items[0].called_s, now_s, total, len(items))
+        replies, start = [], 0
         for item, answers in zip(items, results, strict=True):
             rows = len(item.rows)
-            total += rows
             self._metrics.answered(
                 version.model, number, answers.outcome, rows, now_s - item.started_s, item.variant
             )
-        call = ModelCall(items[0].called_s, now_s, total, len(items))
+            replies.append(Reply(answers, ids.part(start, start + rows), item.joined_s, call))
+            start += rows
         self._metrics.called(version.model, number, total, now_s - call.started_s)
-        return [
-            Reply(answers, ids, item.joined_s, call)
-            for item, answers, ids in zip(items, results, all_ids, strict=True)
-        ]
+        return replies
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from mlops_box.canonical import sha256_hex
 from mlops_box.operations.verify import verify
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.records import PredictionRecord
+from mlops_box.serving.segment_lines import record_line
 
 CHILD = Path(__file__).with_name("crash_child.py")
 
@@ -43,12 +44,12 @@ def base(tmp_path_factory: pytest.TempPathFactory, child: ModuleType) -> Path:
             box.models.register(child.draft(digest, run_id))
         box.models.set_champion(box.models.get("bikes@1"), reason="first")
         log = PredictionLog(box.home.predictions, box.db, box.clock)
-        log.write(lambda take: [record(take(2))])
+        log.write(lambda take: record_line(record(take(2))))
         log.close()
     return home
 
 
-def record(ids: list[str]) -> PredictionRecord:
+def record(ids: Sequence[str]) -> PredictionRecord:
     at_us = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1e6)
     return PredictionRecord(
         model="bikes", number=1, variant="champion", at_us=at_us, ids=ids, rows=[{"x": 1.0}, {"x": 2.0}],

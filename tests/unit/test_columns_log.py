@@ -8,19 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from mlops_box.models.values import Feature, Signature
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.records import (
+    LoggedRequest,
+    ParsedRows,
+    PredictionBatch,
     PredictionIds,
     PredictionRecord,
+)
+from mlops_box.serving.sealing import Signatures, tables_of
+from mlops_box.serving.segment_lines import (
     SegmentReport,
+    batch_line,
     encode_line,
     header_line,
     read_segment,
+    record_line,
 )
-from mlops_box.serving.sealing import Signatures, tables_of
 
 SEGMENT = "0123456789abcdefghjkmn"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,7 +53,7 @@ def record(rows: Any, first: int = 0, **options: Any) -> PredictionRecord:
 
 
 def write(path: Path, *records: PredictionRecord) -> Path:
-    path.write_bytes(header_line(SEGMENT) + b"".join(item.to_line() for item in records))
+    path.write_bytes(header_line(SEGMENT) + b"".join(record_line(item) for item in records))
     return path
 
 
@@ -145,3 +153,32 @@ def test_ids_are_a_list_that_is_spelt_late() -> None:
     assert ids[1:] == ids.texts()[1:]
     assert f"{SEGMENT}-000000ff" in ids
     assert list(PredictionIds.from_first(ids[0], 3)) == list(ids)
+
+
+def test_what_was_answered_together_is_one_line_and_comes_back_request_by_request(tmp_path: Path) -> None:
+    body = b'{"rows": [{"a": 1.50}, {"a":null}]}'
+    parsed = ParsedRows(orjson.loads(body)["rows"])
+    parsed.body = body
+    named = Columns(1, {"a": np.array([7.0]), "t": np.array(["x"], dtype=object)})
+    requests = [
+        LoggedRequest(parsed, "champion", 1.0, "ok"),
+        LoggedRequest(Columns(2, {}, MATRIX), "canary", 2.0, "ok"),
+        LoggedRequest(named, "champion", 3.0, "not_finite"),
+        LoggedRequest([{"a": 2}], "direct", 4.0, "ok"),
+    ]
+    values = [0.0, 1.0, 2.0, 3.0, None, 5.0]
+    batch = PredictionBatch("mill", 3, 5, PredictionIds(SEGMENT, 9, 6), requests, values, None, None)
+    line = batch_line(batch)
+    assert body in line
+    (tmp_path / "s").write_bytes(header_line(SEGMENT) + line)
+    report = SegmentReport()
+    found = list(read_segment(tmp_path / "s", report))
+    assert report.text() == ""
+    assert [item.variant for item in found] == ["champion", "canary", "champion", "direct"]
+    assert [item.predictions for item in found] == [[0.0, 1.0], [2.0, 3.0], [None], [5.0]]
+    assert [id_ for item in found for id_ in item.ids] == list(batch.ids)
+    assert found[0].rows == [{"a": 1.5}, {"a": None}]
+    assert found[1].rows.matrix.tobytes() == MATRIX.tobytes()
+    assert found[2].rows.values["a"].tolist() == [7.0]
+    assert found[2].rows.values["t"].tolist() == ["x"]
+    assert found[3].rows == [{"a": 2}]

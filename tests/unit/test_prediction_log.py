@@ -19,13 +19,12 @@ from mlops_box.serving import prediction_log
 from mlops_box.serving.prediction_log import PredictionLog, RotationPolicy
 from mlops_box.serving.records import (
     PredictionRecord,
-    SegmentReport,
     Truth,
     TruthRecord,
     is_prediction_id,
-    read_segment,
     segment_of,
 )
+from mlops_box.serving.segment_lines import SegmentReport, read_segment, record_line, truth_line
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIGNATURE = Signature(
@@ -56,7 +55,7 @@ def open_log(box: Box, **options: Any) -> PredictionLog:
 def predict(log: PredictionLog, clock: FixedClock, rows: list[dict[str, Any]]) -> list[str]:
     written: list[str] = []
 
-    def build(take: Any) -> list[PredictionRecord]:
+    def build(take: Any) -> bytes:
         ids = take(len(rows))
         written.extend(ids)
         at_us = int(clock.now().timestamp() * 1e6)
@@ -65,7 +64,7 @@ def predict(log: PredictionLog, clock: FixedClock, rows: list[dict[str, Any]]) -
             predictions=[0.75] * len(rows), labels=["true"] * len(rows), probabilities=[[0.25, 0.75]] * len(rows),
             latency_ms=1.5, time_column="seen",
         )  # fmt: skip
-        return [record]
+        return record_line(record)
 
     log.write(build)
     return written
@@ -274,7 +273,8 @@ def test_the_newest_truth_of_an_id_wins_even_within_one_moment(box: Box, clock: 
     log = open_log(box)
     (id_,) = predict(log, clock, [{"heat": 1.0}])
     at_us = int(clock.now().timestamp() * 1e6)
-    log.write(lambda take: [TruthRecord("mill", at_us, [Truth(id_, "false", 0.0), Truth(id_, "true", 1.0)])])
+    truths = [Truth(id_, "false", 0.0), Truth(id_, "true", 1.0)]
+    log.write(lambda take: truth_line(TruthRecord("mill", at_us, truths)))
     log.close()
     box.predictions.seal()
     assert box.predictions.truth("mill").to_pylist() == [
@@ -307,9 +307,9 @@ def test_a_feature_that_changed_its_type_between_versions_is_read_as_text(
     log = open_log(box)
     predict(log, clock, [{"heat": 4.0}])
     log.write(
-        lambda take: [
+        lambda take: record_line(
             PredictionRecord("mill", 2, "champion", 0, take(1), [{"heat": "hot"}], None, None, None, 1.0)
-        ]
+        )
     )
     log.close()
     box.predictions.seal()
