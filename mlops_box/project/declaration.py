@@ -314,6 +314,20 @@ class Project(Declared):
             raise ValueError(f"[serve.rollout] key names {key!r}, which is no column that a request may hold")
         return self
 
+    @model_validator(mode="after")
+    def _redacted_are_columns(self) -> Project:
+        known = {*self.model.features, *self.data.key, *self.data.contract.columns, self.model.target}
+        for column in self.serve.redact:
+            if column == self.data.time:
+                raise ValueError(
+                    f"[serve] redact names {column!r}, the event time, which windows are made of"
+                )
+            if column not in known:
+                raise ValueError(
+                    f"[serve] redact names {column!r}, which is no column that a request may hold"
+                )
+        return self
+
     @property
     def name(self) -> str:
         return self.project.name

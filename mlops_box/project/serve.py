@@ -118,6 +118,14 @@ class Serve(Declared):
         "required",
         description="required: no answer without its log record; best-effort: answer even if the disk is full.",
     )
+    log_sample: Share = Field(
+        1.0,
+        description="Share of the requests whose rows are logged; answers, ids and times are logged always.",
+    )
+    redact: list[str] = Field(
+        default_factory=list,
+        description="Columns that never reach the disk: null is logged in their place, and they are not watched for drift.",
+    )
 
     @model_validator(mode="after")
     def _a_full_request_fits(self) -> Serve:

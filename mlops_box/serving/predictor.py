@@ -51,6 +51,7 @@ class _Item:
     started_s: float
     joined_s: float
     called_s: float = 0.0
+    copy_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,20 @@ class Predictor:
         item = _Item(rows, variant, now_s, now_s)
         return self._finish(slot, [item], self._run(slot, [item]))[0]
 
-    def record(self, slot: Slot, rows: Rows, answers: Answers, variant: Variant, started_s: float) -> Reply:
+    def record(
+        self, slot: Slot, rows: Rows, answers: Answers, variant: Variant, started_s: float,
+        *, copy_of: str | None = None,
+    ) -> Reply:  # fmt: skip
         """Log answers that somebody else computed with the slot; for the event loop.
+
+        Args:
+            copy_of: See :class:`PredictionRecord`.
 
         Raises:
             StorageError: The log cannot be written and the project says it must.
         """
-        return self._finish(slot, [_Item(rows, variant, started_s, started_s, started_s)], [answers])[0]
+        item = _Item(rows, variant, started_s, started_s, started_s, copy_of)
+        return self._finish(slot, [item], [answers])[0]
 
     def shadow_dropped(self, model: str) -> None:
         """Count a request that the shadow version did not get to see."""
@@ -138,18 +146,25 @@ class Predictor:
         """Log a batch by one write, then hand out the answers."""
         now_s = self._clock.monotonic_s()
         at_us = self._now_us()
-        version = slot.version
+        version, view = slot.version, slot.log_view
         total = sum([len(item.rows) for item in items])
         whole = joined(results)
-        logged = [
-            LoggedRequest(item.rows, item.variant, round((now_s - item.started_s) * 1000, 3), answers.outcome)
-            for item, answers in zip(items, results, strict=True)
-        ]
         ids = PredictionIds("", 0, total)
 
         def build(take: Callable[[int], PredictionIds]) -> bytes:
             nonlocal ids
             ids = take(total)
+            logged, start = [], 0
+            for item, answers in zip(items, results, strict=True):
+                rows: Sequence[Row] | Columns = item.rows
+                sampled = True
+                if view is not None:
+                    rows, sampled = view.of(item.rows, ids.part(start, start + len(item.rows)))
+                latency_ms = round((now_s - item.started_s) * 1000, 3)
+                logged.append(
+                    LoggedRequest(rows, item.variant, latency_ms, answers.outcome, sampled, item.copy_of)
+                )
+                start += len(item.rows)
             return batch_line(
                 PredictionBatch(
                     version.model, version.number, at_us, ids, logged, whole.numbers, whole.labels,

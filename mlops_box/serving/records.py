@@ -65,6 +65,8 @@ class PredictionRecord:
         probabilities: One list a row, in the order of the signature's classes; ``None`` for regression.
         latency_ms: From the request's arrival to the record.
         time_column: The column of ``rows`` that holds their event time, where the project declares one.
+        sampled: Whether the rows are logged; otherwise ``rows`` holds only their event times.
+        copy_of: Of a shadow's answer: the first id of the request that it answers again.
     """
 
     model: str
@@ -79,6 +81,8 @@ class PredictionRecord:
     latency_ms: float
     outcome: Outcome = "ok"
     time_column: str | None = None
+    sampled: bool = True
+    copy_of: str | None = None
 
 
 class ParsedRows(list[dict[str, Any]]):
@@ -98,6 +102,8 @@ class LoggedRequest(NamedTuple):
     variant: str
     latency_ms: float
     outcome: Outcome
+    sampled: bool = True
+    copy_of: str | None = None
 
 
 class PredictionBatch(NamedTuple):
@@ -128,7 +134,7 @@ class PredictionBatch(NamedTuple):
                     self.predictions[start:stop] if self.predictions is not None else None,
                     self.labels[start:stop] if self.labels is not None else None,
                     self.probabilities[start:stop] if self.probabilities is not None else None,
-                    request.latency_ms, request.outcome, self.time_column,
+                    request.latency_ms, request.outcome, self.time_column, request.sampled, request.copy_of,
                 )
             )  # fmt: skip
             start = stop

@@ -30,11 +30,13 @@ PREDICTION_SCHEMA = pa.schema(
         ("variant", pa.string()),
         ("latency_ms", pa.float32()),
         ("outcome", pa.string()),
+        ("sampled", pa.bool_()),
         ("prediction", pa.float64()),
         ("label", pa.string()),
         ("probability", pa.list_(pa.float32())),
     ]
 )
+# Rows that are not ``sampled`` have answers and times, no features; null, in parts of earlier programs, means sampled.
 # ``order`` keeps the order of arrival inside a segment, for corrections within one microsecond.
 TRUTH_SCHEMA = pa.schema(
     [
@@ -188,6 +190,7 @@ def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Sig
         "variant": [record.variant] * count,
         "latency_ms": [record.latency_ms] * count,
         "outcome": [record.outcome] * count,
+        "sampled": [record.sampled] * count,
         "prediction": _or_none(record.predictions, count),
         "label": _or_none(record.labels, count),
         "probability": _or_none(record.probabilities, count),

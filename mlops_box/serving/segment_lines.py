@@ -74,7 +74,14 @@ def batch_line(batch: PredictionBatch) -> bytes:
     """The line, and the raw values after it."""
     payload: list[bytes] = []
     requests = [
-        (request.variant, request.latency_ms, request.outcome, _rows(request.rows, payload))
+        (
+            request.variant,
+            request.latency_ms,
+            request.outcome,
+            _rows(request.rows, payload),
+            request.sampled,
+            request.copy_of,
+        )
         for request in batch.requests
     ]
     body = {
@@ -90,7 +97,9 @@ def batch_line(batch: PredictionBatch) -> bytes:
 
 def record_line(record: PredictionRecord) -> bytes:
     """The line of a batch of one."""
-    request = LoggedRequest(record.rows, record.variant, record.latency_ms, record.outcome)
+    request = LoggedRequest(
+        record.rows, record.variant, record.latency_ms, record.outcome, record.sampled, record.copy_of
+    )
     ids = PredictionIds.from_first(record.ids[0], len(record.ids))
     return batch_line(
         PredictionBatch(
@@ -130,6 +139,35 @@ def read_segment(path: Path, report: SegmentReport) -> Iterator[Record]:
             yield from _records(body, payload)
 
 
+def read_on(path: Path, offset: int) -> tuple[list[Record], int]:
+    """For who follows a segment that grows: the whole records behind ``offset``, and the offset behind the last of them.
+
+    Args:
+        offset: 0, or what an earlier call gave.
+    """
+    found: list[Record] = []
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return found, offset
+    with file:
+        file.seek(offset)
+        while (line := file.readline()).endswith(b"\n"):
+            body = _decode(line)
+            payload = b""
+            if body is not None and "z" in body:
+                size, checksum = body["z"]
+                payload = file.read(size + 1)
+                if len(payload) <= size:
+                    break
+                payload = payload[:-1]
+                body = body if crc32(payload) == checksum else None
+            offset = file.tell()
+            if body is not None:
+                found.extend(_records(body, payload))
+    return found, offset
+
+
 def _decode(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n") or len(line) < 11:
         return None
@@ -160,7 +198,7 @@ def _records(body: dict[str, Any], payload: bytes) -> Iterable[Record]:
 
 def _batch(body: dict[str, Any], payload: bytes) -> PredictionBatch:
     requests, start, total = [], 0, 0
-    for variant, latency_ms, outcome, told in body["x"]:
+    for variant, latency_ms, outcome, told, sampled, copy_of in body["x"]:
         rows: Rows
         if isinstance(told, list):
             rows = told
@@ -169,7 +207,7 @@ def _batch(body: dict[str, Any], payload: bytes) -> PredictionBatch:
         else:
             rows, start = _unpack(told, payload, start)
         total += len(rows)
-        requests.append(LoggedRequest(rows, variant, latency_ms, outcome))
+        requests.append(LoggedRequest(rows, variant, latency_ms, outcome, sampled, copy_of))
     return PredictionBatch(
         body["m"], body["n"], body["at"], PredictionIds.from_first(body["id"], total), requests, body["p"], body["l"],
         body["q"], body["t"],

@@ -20,6 +20,7 @@ from mlops_box.project import RegisteredProject
 from mlops_box.serving.answers import Answers, Reader
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, Row
+from mlops_box.serving.log_view import LogView
 from mlops_box.serving.problems import ContractViolation
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Slot:
 
     Attributes:
         device: Where the model runs, and why not elsewhere.
+        log_view: What of its requests is logged; ``None``: everything.
         lane: The batcher that feeds it, made by the predictor when the first request comes.
     """
 
@@ -56,6 +58,7 @@ class Slot:
         self.project_digest = project.digest if project else ""
         self.door = Door(version.signature, project.declaration if project else None)
         self.log_required = project is None or project.declaration.serve.log == "required"
+        self.log_view = self._log_view(project)
         self.cost = cost
         self.device = device
         self.max_batch = self._batch_cap(project)
@@ -148,6 +151,18 @@ class Slot:
         # A request may have to wait for the batch before its own: each gets half of the time.
         affordable = (latency.total_seconds() / 2 - base_s) / max(per_row_s, 1e-9)
         return max(1, min(self.door.max_rows, int(affordable)))
+
+    def _log_view(self, project: RegisteredProject | None) -> LogView | None:
+        if project is None:
+            return None
+        serve = project.declaration.serve
+        view = LogView(
+            self.version.signature,
+            redact=serve.redact,
+            share=serve.log_sample,
+            time_column=self.door.time_column,
+        )
+        return None if view.is_plain else view
 
     def _queue_cap(self, project: RegisteredProject | None) -> int:
         """Rows that may wait: as declared, else a few full requests."""

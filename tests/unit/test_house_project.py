@@ -80,6 +80,8 @@ slice = { min = 0.1 }
 latency = "10ms"
 max_rows = 500
 max_queued = 20000
+log_sample = "50%"
+redact = ["hum"]
 device = "cpu"
 log = "best-effort"
 
@@ -99,6 +101,7 @@ window = "1h"
 ground_truth_delay = "1d"
 min_rows = 100
 effect = 0.2
+false_alarms = "1/week"
 fdr = 0.05
 quality = 0.1
 
