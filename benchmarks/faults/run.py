@@ -58,7 +58,7 @@ def main() -> None:
             sums.update(
                 kills=lives, answers=len(told.answers), truths=len(told.truths), requests=told.requests
             )
-            sums.update({name: value for name, value in vars(found).items()})
+            sums.update(vars(found))
             print(dict(sums), f"{time.monotonic() - started_s:.0f} s", flush=True)
     minutes = (time.monotonic() - started_s) / 60
     options.output.write_text(_report(sums, machine, options.seed, minutes))
