@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mlops_box import __version__
+from mlops_box.models.values import Feature
 from mlops_box_services.openapi_parts import (
     ANYWHERE,
     ERRORS,
@@ -55,7 +56,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Store ground truth for earlier predictions", "Stored", "Truths", errors=_MODEL
     ),
     ("POST", "/predict"): Operation(
-        "Predict rows with the model that the body names", "Prediction", "NamedRows", (OCTETS, ARROW), _PREDICTING
+        "Predict rows with the model that the body names", "Prediction", "NamedRows", errors=_PREDICTING
     ),
     ("GET", "/models"): Operation("Every model with a champion", "Models"),
     ("GET", "/models/{name}"): Operation(
@@ -81,17 +82,39 @@ for _path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
     )
 
 
-def openapi(routes: Iterable[Route], *, needs_token: bool, models: Sequence[str] = ()) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Example:
+    """A model, and a row that it reads."""
+
+    model: str
+    features: tuple[Feature, ...]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return {feature.name: _example_value(feature) for feature in self.features}
+
+    def body(self, schema: str) -> dict[str, Any] | None:
+        """An example of a body of that schema."""
+        if schema == "Rows":
+            return {"rows": [self.row]}
+        if schema == "NamedRows":
+            return {"model": self.model, "rows": [self.row]}
+        if schema == "InferRequest":
+            return {"inputs": [_example_input(name, value) for name, value in self.row.items()]}
+        return None
+
+
+def openapi(routes: Iterable[Route], *, needs_token: bool, example: Example | None = None) -> dict[str, Any]:
     """The document, OpenAPI 3.0.
 
     Args:
         needs_token: Tokens are asked for.
-        models: Champions, as examples of a model's name.
+        example: For whoever tries it out: a model of this box.
     """
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = OPERATIONS.get((route.method, route.path)) or Operation(route.path, "")
-        told = _operation(route, operation, needs_token, models)
+        told = _operation(route, operation, needs_token, example)
         paths.setdefault(route.path, {})[route.method.lower()] = told
     components: dict[str, Any] = {"schemas": {**SCHEMAS, "Document": {"type": "object"}}}
     if needs_token:
@@ -108,7 +131,7 @@ def openapi(routes: Iterable[Route], *, needs_token: bool, models: Sequence[str]
 
 
 def _operation(
-    route: Route, operation: Operation, needs_token: bool, models: Sequence[str]
+    route: Route, operation: Operation, needs_token: bool, example: Example | None
 ) -> dict[str, Any]:
     asks = needs_token and route.needs != "open"
     error = "InferenceError" if route.path.startswith("/v2") else "Error"
@@ -124,10 +147,10 @@ def _operation(
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
         "responses": responses,
     }
-    if parameters := [_parameter(name, models) for name in re.findall(r"\{(\w+)\}", route.path)]:
+    if parameters := [_parameter(name, example) for name in re.findall(r"\{(\w+)\}", route.path)]:
         told["parameters"] = parameters
     if operation.body is not None:
-        told["requestBody"] = {"required": True, "content": _body_content(operation)}
+        told["requestBody"] = {"required": True, "content": _body_content(operation, example)}
     if asks:
         told["security"] = [{"token": []}]
         told["description"] = f"Needs the scope `{route.needs}`."
@@ -139,12 +162,12 @@ def _error_schema(name: str) -> dict[str, Any]:
     return ref(name) if name == "Error" else {"anyOf": [ref(name), ref("Error")]}
 
 
-def _parameter(name: str, models: Sequence[str]) -> dict[str, Any]:
+def _parameter(name: str, example: Example | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name], "description": PARAMETER_TEXTS[name],
     }  # fmt: skip
-    if name != "version" and models:
-        found["examples"] = {model: {"value": model} for model in models[:5]}
+    if name != "version" and example is not None:
+        found["example"] = example.model
     return found
 
 
@@ -154,9 +177,23 @@ def _answer_content(operation: Operation) -> dict[str, Any]:
     return {JSON: {"schema": ref(operation.answer)}, **_binary(operation)}
 
 
-def _body_content(operation: Operation) -> dict[str, Any]:
+def _body_content(operation: Operation, example: Example | None) -> dict[str, Any]:
     assert operation.body is not None
-    return {JSON: {"schema": ref(operation.body)}, **_binary(operation)}
+    json: dict[str, Any] = {"schema": ref(operation.body)}
+    if example is not None and (body := example.body(operation.body)) is not None:
+        json["example"] = body
+    return {JSON: json, **_binary(operation)}
+
+
+def _example_value(feature: Feature) -> Any:
+    if feature.values:
+        return feature.values[0]
+    return True if feature.type == "boolean" else 1
+
+
+def _example_input(name: str, value: Any) -> dict[str, Any]:
+    kind = "BYTES" if isinstance(value, str) else "BOOL" if isinstance(value, bool) else "FP64"
+    return {"name": name, "shape": [1, 1], "datatype": kind, "data": [value]}
 
 
 def _binary(operation: Operation) -> dict[str, Any]:

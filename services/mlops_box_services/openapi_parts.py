@@ -159,10 +159,13 @@ SCHEMAS: dict[str, Schema] = {
     "InferRequest": _object(
         {"inputs": _list(ref("InferInput"), minItems=1)},
         {
-            "id": {"type": "string", "maxLength": 256},
-            "parameters": _PARAMETERS,
+            "id": {"type": "string", "maxLength": 256, "nullable": True},
+            "parameters": {**_PARAMETERS, "nullable": True},
             "outputs": _list(
-                _object({"name": {"type": "string"}}, {"parameters": _PARAMETERS}, additionalProperties=False)
+                _object(
+                    {"name": {"type": "string"}}, {"parameters": _PARAMETERS}, additionalProperties=False
+                ),
+                nullable=True,
             ),
         },
         additionalProperties=False,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from mlops_box.serving.router import Router
 from mlops_box_services import describe
 from mlops_box_services.asking import slot_of
 from mlops_box_services.exchange import Answer, Exchange, json_answer
 from mlops_box_services.metrics_page import metrics_page
-from mlops_box_services.openapi import openapi
+from mlops_box_services.openapi import Example, openapi
 from mlops_box_services.routes import Route
 
 
@@ -21,9 +22,8 @@ def routes(all_routes: Callable[[], Iterable[Route]]) -> list[Route]:
 
     async def docs(exchange: Exchange) -> Answer:
         runtime = exchange.runtime
-        champions = [route.model for route in runtime.router.routes()]
         needs_token = runtime.authorizer is not None
-        return json_answer(openapi(all_routes(), needs_token=needs_token, models=champions))
+        return json_answer(openapi(all_routes(), needs_token=needs_token, example=_example(runtime.router)))
 
     return [
         Route("GET", "/livez", _live, "open"),
@@ -33,6 +33,11 @@ def routes(all_routes: Callable[[], Iterable[Route]]) -> list[Route]:
         Route("GET", "/models", _models, "predict"),
         Route("GET", "/models/{name}", _model, "predict"),
     ]
+
+
+def _example(router: Router) -> Example | None:
+    slots = [slot for route in router.routes() if (slot := router.champion(route.model)) is not None]
+    return Example(slots[0].version.model, slots[0].version.signature.features) if slots else None
 
 
 async def _live(exchange: Exchange) -> Answer:
