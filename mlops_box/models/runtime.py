@@ -58,7 +58,7 @@ def inspect_model(data: bytes, *, max_bytes: int = MAX_MODEL_BYTES) -> Any:
         IntegrityError: Too large, no ONNX, external data, a foreign operator or a local function.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     if len(data) > max_bytes:
         raise IntegrityError(f"the model has {len(data)} bytes; at most {max_bytes} are loaded")

@@ -47,7 +47,7 @@ _VARIANT = ("model", "version", "variant")
 
 REQUESTS = Metric(
     "mlops_box_requests", "counter", (*_VARIANT, "outcome"),
-    "Prediction and feedback requests to a model; outcome overloaded: shed because too many rows waited.",
+    "Prediction and feedback requests to a model; outcome overloaded: shed because too many rows waited; variant shadow: copies that answer nobody.",
 )  # fmt: skip
 ROWS_PREDICTED = Metric("mlops_box_rows", "counter", _VARIANT, "Rows predicted.")
 REQUEST_SECONDS = Metric(

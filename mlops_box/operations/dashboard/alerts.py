@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlops_box.operations.dashboard.panels import NOT_OUR_FAULT, quantile, rate, select, share
+from mlops_box.operations.dashboard.panels import NOT_OUR_FAULT, TO_CALLERS, quantile, rate, select, share
 from mlops_box.serving import metric_table as table
 from mlops_box.serving.metric_table import Metric
 
@@ -50,14 +50,14 @@ ALERTS: tuple[Alert, ...] = (
     Alert("MlopsBoxUnlogged", f"increase({table.UNLOGGED.sample}[{_WINDOW}]) > 0", "0m", "ticket",
           "{{ $labels.instance }} answered requests without a record", "free space; monitoring misses these predictions"),
     Alert("MlopsBoxFailing",
-          f"{share(table.REQUESTS, _OUR_FAULT, 'model', '', _WINDOW)} > 0.01", "5m", "page",
+          f"{share(table.REQUESTS, _OUR_FAULT, 'model', TO_CALLERS, _WINDOW)} > 0.01", "5m", "page",
           "More than 1 % of the requests to {{ $labels.model }} fail",
           "the dashboard's row Errors names the outcome, logs/server.log the request ids"),
-    Alert("MlopsBoxShedding", f"{rate(table.REQUESTS, 'model', _SHED, _WINDOW)} > 0", "5m", "ticket",
+    Alert("MlopsBoxShedding", f"{rate(table.REQUESTS, 'model', f'{TO_CALLERS},{_SHED}', _WINDOW)} > 0", "5m", "ticket",
           "{{ $labels.model }} refuses requests because too many rows wait", "more workers, larger requests, or fewer callers"),
-    Alert("MlopsBoxNotFinite", f"{share(table.REQUESTS, _NOT_FINITE, 'model', '', _WINDOW)} > 0.001", "10m", "ticket",
+    Alert("MlopsBoxNotFinite", f"{share(table.REQUESTS, _NOT_FINITE, 'model', TO_CALLERS, _WINDOW)} > 0.001", "10m", "ticket",
           "{{ $labels.model }} answers NaN or infinity", "mlops-box rollback MODEL if a new version does it"),
-    Alert("MlopsBoxSlow", f"{quantile(0.99, table.REQUEST_SECONDS, 'model', '', _WINDOW)} > 0.5", "10m", "ticket",
+    Alert("MlopsBoxSlow", f"{quantile(0.99, table.REQUEST_SECONDS, 'model', TO_CALLERS, _WINDOW)} > 0.5", "10m", "ticket",
           "1 of 100 requests to {{ $labels.model }} takes over 0.5 s", "edit the bound to what your callers need"),
     Alert("MlopsBoxVersionRefused", _first_or_more(table.SWAPS, 'outcome!="ok"', "15m"), "0m", "ticket",
           "A new champion of {{ $labels.model }} was refused ({{ $labels.outcome }}); the old one goes on",

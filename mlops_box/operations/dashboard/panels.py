@@ -23,6 +23,9 @@ NOT_OUR_FAULT = "|".join((*ANSWERED, *CALLERS_FAULT))
 
 SERVER = 'instance=~"$instance"'
 MODEL = f'{SERVER},model=~"$model"'
+# Copies for a shadow version answer nobody: they count among the variants only.
+TO_CALLERS = 'variant!="shadow"'
+ANSWERS = f"{MODEL},{TO_CALLERS}"
 RATE = "$__rate_interval"
 
 
@@ -59,38 +62,48 @@ class Row:
     panels: tuple[Panel, ...]
 
 
+def usual(metric: Metric) -> str:
+    """Of the chosen servers and models; of variants, those that answer callers."""
+    if "variant" in metric.labels:
+        return ANSWERS
+    return MODEL if "model" in metric.labels else SERVER
+
+
 def select(sample: str, where: str) -> str:
     """The series of a name that match."""
     return f"{sample}{{{where}}}" if where else sample
 
 
-def rate(metric: Metric, by: str = "", where: str = MODEL, window: str = RATE) -> str:
+def rate(metric: Metric, by: str = "", where: str | None = None, window: str = RATE) -> str:
     """Increase a second of a counter, added up by labels."""
-    return _sum(f"rate({select(metric.sample, where)}[{window}])", by)
+    return _sum(f"rate({select(metric.sample, usual(metric) if where is None else where)}[{window}])", by)
 
 
-def quantile(share: float, metric: Metric, by: str = "", where: str = MODEL, window: str = RATE) -> str:
+def quantile(share: float, metric: Metric, by: str = "", where: str | None = None, window: str = RATE) -> str:
     """A quantile of a histogram, by labels."""
     labels = ", ".join(part for part in ("le", by) if part)
+    where = usual(metric) if where is None else where
     return f"histogram_quantile({share:g}, sum by ({labels}) (rate({select(f'{metric.name}_bucket', where)}[{window}])))"
 
 
-def mean(metric: Metric, by: str = "", where: str = MODEL, window: str = RATE) -> str:
+def mean(metric: Metric, by: str = "", where: str | None = None, window: str = RATE) -> str:
     """The mean of what a histogram observed, by labels."""
+    where = usual(metric) if where is None else where
     parts = (f"rate({select(f'{metric.name}_{part}', where)}[{window}])" for part in ("sum", "count"))
     return " / ".join(_sum(part, by) for part in parts)
 
 
-def share(metric: Metric, outcome: str, by: str = "", where: str = MODEL, window: str = RATE) -> str:
+def share(metric: Metric, outcome: str, by: str = "", where: str | None = None, window: str = RATE) -> str:
     """The share of requests whose outcome matches ``outcome`` (a PromQL matcher); 0 where there are none."""
+    where = usual(metric) if where is None else where
     matchers = ",".join(part for part in (where, outcome) if part)
     some, all_ = rate(metric, by, matchers, window), rate(metric, by, where, window)
     # A series that is not there yet counts as none, not as unknown.
     return f"({some} or 0 * {all_}) / {all_}"
 
 
-def gauge(metric: Metric, by: str = "", where: str = SERVER) -> str:
-    return _sum(select(metric.sample, where), by)
+def gauge(metric: Metric, by: str = "") -> str:
+    return _sum(select(metric.sample, usual(metric)), by)
 
 
 def _sum(expr: str, by: str) -> str:
@@ -136,9 +149,9 @@ ROWS: tuple[Row, ...] = (
         Panel("Failed by our fault", "Share of a model's requests; shed requests count.", "percentunit",
               _one(share(table.REQUESTS, _OUR_FAULT, "model"), "{{model}}")),
         Panel("By outcome", "Requests to a model that were not simply answered.", "reqps",
-              _one(rate(table.REQUESTS, "model, outcome", f'{MODEL},outcome!="ok"'), "{{model}} {{outcome}}")),
+              _one(rate(table.REQUESTS, "model, outcome", f'{ANSWERS},outcome!="ok"'), "{{model}} {{outcome}}")),
         Panel("Refused", "All answers that are errors, by code: also of callers who named no model.", "reqps",
-              _one(rate(table.REFUSED, "code", SERVER), "{{code}}")),
+              _one(rate(table.REFUSED, "code"), "{{code}}")),
     )),
     Row("Batches and queue", (
         Panel("Rows in a batch", "Mean, and the size that 99 of 100 batches stay below.", "short", (
@@ -146,19 +159,19 @@ ROWS: tuple[Row, ...] = (
             Query(quantile(0.99, table.BATCH_ROWS, "model, version"), f"{_VERSION_LEGEND} p99"),
         )),
         Panel("Waiting rows", "Rows in the queue when the page was asked for.", "short",
-              _one(gauge(table.QUEUED_ROWS, "model", MODEL), "{{model}}")),
+              _one(gauge(table.QUEUED_ROWS, "model"), "{{model}}")),
         Panel("Shed", "Requests refused because too many rows waited.", "reqps",
-              _one(rate(table.REQUESTS, "model", f'{MODEL},outcome="overloaded"'), "{{model}}")),
+              _one(rate(table.REQUESTS, "model", f'{ANSWERS},outcome="overloaded"'), "{{model}}")),
     )),
     Row("Rollout: variants side by side", (
-        Panel("Requests by variant", "champion, canary, direct (asked for by number).", "reqps",
-              _one(rate(table.REQUESTS, _VARIANT), _VARIANT_LEGEND), width=6),
+        Panel("Requests by variant", "champion, canary, shadow (copies of requests), direct (asked for by number).", "reqps",
+              _one(rate(table.REQUESTS, _VARIANT, MODEL), _VARIANT_LEGEND), width=6),
         Panel("p50 and p99 by variant", "From a request's arrival to its logged answer.", "s", (
-            Query(quantile(0.5, table.REQUEST_SECONDS, _VARIANT), f"{_VARIANT_LEGEND} p50"),
-            Query(quantile(0.99, table.REQUEST_SECONDS, _VARIANT), f"{_VARIANT_LEGEND} p99"),
+            Query(quantile(0.5, table.REQUEST_SECONDS, _VARIANT, MODEL), f"{_VARIANT_LEGEND} p50"),
+            Query(quantile(0.99, table.REQUEST_SECONDS, _VARIANT, MODEL), f"{_VARIANT_LEGEND} p99"),
         ), width=6),
         Panel("Failed by variant", "Share of requests that failed by our fault or were answered by no number.", "percentunit",
-              _one(share(table.REQUESTS, f'outcome!~"{NOT_OUR_FAULT.replace("not_finite|", "")}"', _VARIANT), _VARIANT_LEGEND), width=6),
+              _one(share(table.REQUESTS, f'outcome!~"{NOT_OUR_FAULT.replace("not_finite|", "")}"', _VARIANT, MODEL), _VARIANT_LEGEND), width=6),
         Panel("Shadow dropped", "Requests not copied to the shadow version.", "reqps",
               _one(rate(table.SHADOW_DROPPED, "model"), "{{model}}"), width=6),
     )),
@@ -174,8 +187,8 @@ ROWS: tuple[Row, ...] = (
               _one(f"max({table.LOG_FAILED.sample}{{{SERVER}}})", "failed"), width=6, alarm=1),
         Panel("Unlogged", "Requests answered without a record (log = best-effort), and requests that the access log and the traces miss.",
               "reqps", (
-            Query(rate(table.UNLOGGED, "", SERVER), "unlogged"),
-            Query(rate(table.OBSERVATIONS_DROPPED, "", SERVER), "not in access log or traces"),
+            Query(rate(table.UNLOGGED), "unlogged"),
+            Query(rate(table.OBSERVATIONS_DROPPED), "not in access log or traces"),
         ), width=6),
         Panel("Memory", "Resident memory of the server's processes.", "bytes", _one(gauge(table.MEMORY, "instance"), "{{instance}}"), width=6),
         Panel("Versions in memory", "Champions, their predecessors, and those asked for by number.", "short",
