@@ -129,10 +129,6 @@ class TokenStore:
                 self._ledger.append(tx, "token.revoked", f"token:{row['name']}", {"id": row["id"]})
         return _token(row)
 
-    def list(self) -> list[Token]:
-        """All tokens, newest first."""
-        return [_token(row) for row in self._db.read("SELECT * FROM tokens ORDER BY created_at DESC, id")]
-
     def data_version(self) -> int:
         """Another number than before, in the same thread, where something in box.db changed."""
         return self._db.data_version()
@@ -141,6 +137,10 @@ class TokenStore:
         """Those that are neither expired nor revoked."""
         now = self._clock.now()
         return [token for token in self.list() if token.state(now) == "valid"]
+
+    def list(self) -> list[Token]:
+        """All tokens, newest first."""
+        return [_token(row) for row in self._db.read("SELECT * FROM tokens ORDER BY created_at DESC, id")]
 
 
 def new_token() -> str:
