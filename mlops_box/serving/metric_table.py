@@ -76,7 +76,7 @@ SWAPS = Metric(
     "mlops_box_swaps",
     "counter",
     ("model", "outcome"),
-    "New champions loaded: ok, or refused and the old one goes on.",
+    "Champions loaded, by each server process: ok, or refused and the one before goes on.",
 )
 SWAP_SECONDS = Metric(
     "mlops_box_swap_seconds", "histogram", ("model",), "Loading, proving and putting a new champion in place.", LOAD_SECONDS,

@@ -18,6 +18,7 @@ from mlops_box_services.stubs import open_inference_pb2 as pb
 from mlops_box_services.stubs.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from serving_kit import Server, register_fails, register_projects, register_rate, running
 
@@ -254,6 +255,13 @@ def test_an_invalid_parent_is_ignored_and_a_new_trace_begins(observed: tuple[Ser
 
 def test_nothing_was_dropped_and_the_page_says_so(observed: tuple[Server, Collector]) -> None:
     assert "mlops_box_observations_dropped_total 0.0" in observed[0].call("GET", "/metrics")[2]
+
+
+def test_who_asks_for_openmetrics_gets_it(observed: tuple[Server, Collector]) -> None:
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
+    _, headers, page = observed[0].call("GET", "/metrics", headers=accept)
+    assert headers["content-type"].startswith("application/openmetrics-text")
+    assert "mlops_box_requests" in {family.name for family in parse_openmetrics(page)}
 
 
 def test_a_collector_that_is_gone_costs_no_request_and_the_server_still_stops(tmp_path: Path) -> None:

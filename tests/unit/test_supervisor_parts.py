@@ -210,6 +210,19 @@ def test_a_users_prefect_means_no_server_of_our_own(home: Home) -> None:
     assert [spec.name for spec in own] == ["prefect", "runner", "server"]
 
 
+def test_the_access_log_and_a_collector_reach_the_server_only_when_they_are_asked_for(home: Home) -> None:
+    def server(environ: dict[str, str], *, access_log: bool) -> ProcessSpec:
+        options = options_for(home, {}, port=1, prefect_port=2, scheduler=False, access_log=access_log)
+        (found,) = specs(home, options, family="f", environ=environ)
+        return found
+
+    assert "--access-log" not in server({}, access_log=False).command
+    assert "--access-log" in server({}, access_log=True).command
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://there"}
+    assert collector.items() <= server(collector, access_log=False).env.items()
+    assert not any(name.startswith("OTEL_") for name in server({}, access_log=True).env)
+
+
 def test_a_second_start_is_refused_before_anything_happens(home: Home) -> None:
     options = options_for(home, {}, port=1, prefect_port=None)
     lock = FileLock(home.run / UP_LOCK)
