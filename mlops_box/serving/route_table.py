@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mlops_box.ids import ModelRef
 from mlops_box.models.store import CHAMPION, LAST_GOOD
+from mlops_box.serving.rollout.contest import Contest
 from mlops_box.serving.slot import Slot
 from mlops_box.serving.slot_pool import Key
 from mlops_box.serving.swap import SwapReport
@@ -42,6 +43,7 @@ class Prepared:
         problems: Why a model's wanted version was refused.
         retry: A refusal may be over soon: its file may be repaired, the disk or the memory recover.
         reports: How a new version compares with the one it replaces.
+        contests: By model: its champion beside the candidate of a rollout.
     """
 
     wanted: Wanted
@@ -49,6 +51,7 @@ class Prepared:
     problems: Mapping[str, str]
     retry: bool
     reports: Mapping[str, SwapReport] = field(default_factory=dict)
+    contests: Mapping[str, Contest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

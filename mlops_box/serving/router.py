@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from mlops_box.db import Database
-from mlops_box.errors import BoxError
+from mlops_box.errors import BoxError, StorageError
 from mlops_box.ids import ModelRef
 from mlops_box.models.store import ModelStore
 from mlops_box.project import ProjectRegistry
+from mlops_box.serving.rollout.contest import Contest
+from mlops_box.serving.rollout.contests import Contests
 from mlops_box.serving.route_table import Prepared, Route, RouteTable
 from mlops_box.serving.slot import Slot
 from mlops_box.serving.slot_pool import Key
@@ -38,6 +40,7 @@ class Router:
         spare_bytes: What versions may take in memory that are no champion: the previous champions, for instant undo, and
             those that were asked for by number or alias.
         on_load: Told of every champion that was loaded or refused: model, ``ok`` or the error's code, seconds.
+        contests: Where the candidates of rollouts are put; ``None``: nowhere, champions answer every request.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class Router:
         *,
         spare_bytes: int = _SPARE_BYTES,
         on_load: Callable[[str, str, float], None] = lambda *_: None,
+        contests: Contests | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ):
         self._db = db
         self._models = models
         self._versions = Versions(models, projects, spare_bytes=spare_bytes, monotonic_s=monotonic_s)
         self._on_load = on_load
+        self._contests = contests
         self._monotonic_s = monotonic_s
         self._changing = threading.Lock()
         self._table = RouteTable()
@@ -136,7 +141,8 @@ class Router:
                     problems[model] = error.message
                 if slot is not None:
                     slots[model] = slot
-        return Prepared(wanted, slots, problems, bool(problems), reports)
+            contests = self._challenge(wanted, self._contests) if self._contests is not None else {}
+        return Prepared(wanted, slots, problems, bool(problems), reports, contests)
 
     def flip(self, prepared: Prepared, held: Mapping[str, str] | None = None) -> None:
         """Let the prepared slots answer from now on: one assignment, so the event loop may do it.
@@ -146,6 +152,15 @@ class Router:
         """
         before = self._table
         self._table = before.after(prepared, held or {})
+        if self._contests is not None:
+            slots = self._table.slots
+            self._contests.put(
+                {
+                    model: contest
+                    for model, contest in prepared.contests.items()
+                    if model in slots and slots[model].version.number == contest.challenger.base
+                }
+            )
         self._flipped.append((before, prepared))
 
     def settle(self) -> None:
@@ -154,6 +169,8 @@ class Router:
             while self._flipped:
                 before, prepared = self._flipped.popleft()
                 self._note_swaps(before, self._table, prepared)
+        if self._contests is not None:
+            self._contests.settle()
         self._shrink()
 
     def warm_undo(self) -> None:
@@ -168,6 +185,23 @@ class Router:
                 continue
             if key in self._shrink():
                 self._no_room.add(key)
+
+    def _challenge(self, wanted: Wanted, contests: Contests) -> dict[str, Contest]:
+        """Load the candidates beside their champions; one that cannot be loaded is out before its first request."""
+        found = {}
+        for model, challenger in wanted.challengers.items():
+            key = (model, challenger.number)
+            self._wanted.add(key)
+            slot, problem = None, ""
+            try:
+                slot = self._versions.take_under(key, wanted.champions[model][1])
+            except StorageError as error:
+                log.error("%s@%d cannot be read, its rollout waits: %s", *key, error.message)
+                continue
+            except BoxError as error:
+                problem = error.message
+            found[model] = contests.prepare(challenger, slot, problem)
+        return found
 
     def _follow(self, current: Slot | None, key: Key, digest: str, reports: dict[str, SwapReport]) -> Slot:
         model, number = key

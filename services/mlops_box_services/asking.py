@@ -18,11 +18,13 @@ class Call(Protocol):
 
     Attributes:
         started_s: When it arrived, by the clock's monotonic counter.
+        request_id: The client's, or one made here; ``-`` before there is one.
         slot, variant, reply: Set as they become known, for whoever observes requests.
     """
 
     runtime: Runtime
     started_s: float
+    request_id: bytes
     slot: Slot | None
     variant: str | None
     reply: Reply | None
@@ -46,7 +48,15 @@ async def ask(call: Call, name: str, rows_for: Callable[[Slot], Rows]) -> tuple[
         variant = "direct"
     call.slot, call.variant = slot, variant
     try:
-        reply = call.reply = await runtime.predictor.predict(slot, rows_for(slot), variant, call.started_s)
+        rows = rows_for(slot)
+        contest = runtime.contests.of(name)
+        if contest is not None and contest.challenger.base == slot.version.number:
+            answered = await contest.answer(
+                runtime.predictor, slot, rows, started_s=call.started_s, request_id=call.request_id
+            )
+            call.slot, call.variant, call.reply = answered.slot, answered.variant, answered.reply
+            return answered.slot, answered.reply
+        reply = call.reply = await runtime.predictor.predict(slot, rows, variant, call.started_s)
     except BoxError as error:
         runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code, variant)
         raise

@@ -12,6 +12,7 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, ExitCode
 from mlops_box.home import Home
+from mlops_box.runs import this_process
 from mlops_box.serving import metric_table as table
 from mlops_box.serving.access import Access
 from mlops_box.serving.authorization import Authorizer
@@ -21,9 +22,11 @@ from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.metrics_snapshot import Labels, MetricsSnapshot
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.predictor import Predictor
+from mlops_box.serving.rollout.contests import Contests
 from mlops_box.serving.router import Router
 from mlops_box_services.family import Family
 from mlops_box_services.observers import open_observers
+from mlops_box_services.rollouts import RolloutKeeper
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class Runtime:
         access: Whether tokens are asked for.
 
     Attributes:
+        contests: The rollouts that requests take part in.
         family: All workers that serve together; ``None`` where this process is alone.
         authorizer: Who may do what; ``None``: nobody is asked.
         observers: Who is told of answered requests; ``None`` while neither access log nor traces are switched on.
@@ -52,9 +56,14 @@ class Runtime:
     ):
         self.box = Box.open(home, actor="server")
         self.metrics = Metrics()
+        owner = this_process()
+        process = f"{owner.boot_id}:{owner.pid}:{owner.pid_started}"
+        self.contests = Contests(self.box.clock, process=process, alarm=lambda: self.keeper.nudge())
+        self.keeper = RolloutKeeper(self.box, self.contests, process=process)
         self.router = Router(
             self.box.db, self.box.models, self.box.projects,
             spare_bytes=spare_budget(os.environ), on_load=self.metrics.swapped,
+            contests=self.contests,
         )  # fmt: skip
         try:
             if follow:
@@ -66,6 +75,7 @@ class Runtime:
             self.box.close()
             raise
         self.log.start()
+        self.keeper.start()
         self.predictor = Predictor(self.log, self.box.clock, self.metrics)
         self.observers = open_observers(home, self.box.clock, access_log=access_log, environ=os.environ)
         self.family: Family | None = None
@@ -93,6 +103,8 @@ class Runtime:
         self._stop.set()
         if self._watcher.is_alive():
             self._watcher.join()
+        self.keeper.close()
+        self.contests.close()
         if self.observers is not None:
             self.observers.close()
         try:

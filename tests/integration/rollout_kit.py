@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import http.client
+import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -170,18 +169,90 @@ _POISON: dict[str, Callable[[], Poison]] = {
 }
 
 
-@dataclass
 class Load:
-    """Clients that ask a server all the time.
+    """Clients that ask ``rates`` all the time, and know the right answer of either version.
+
+    Args:
+        server: The server to ask; it may be another after a restart.
+        kind: Of the candidate.
+        truth: Tell the truth of every answer right away.
+        forgiving: The server may be away.
 
     Attributes:
-        wrong: Requests that were not answered, or with another number than one of the two versions would give.
-        by: Requests answered, by version.
+        answered: Requests, by the version that answered.
+        failed: What was not answered, or wrongly.
     """
 
-    server: Callable[[], Server]
-    truth: bool = False
-    answered: int = 0
-    wrong: list[str] = field(default_factory=list)
-    by: Counter[str] = field(default_factory=Counter)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    def __init__(
+        self,
+        server: Callable[[], Server],
+        *,
+        kind: Kind = "good",
+        clients: int = 4,
+        pause_s: float = 0.002,
+        truth: bool = False,
+        forgiving: bool = False,
+    ):
+        self._server = server
+        self.kind: Kind = kind
+        self._pause_s = pause_s
+        self.truth = truth
+        self._forgiving = forgiving
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
+        self.answered: Counter[str] = Counter()
+        self.failed: list[str] = []
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        rng = random.Random(number)
+        connection: Any = None
+        while not self._stop.is_set():
+            row = live_row(rng)
+            try:
+                connection = connection or self._server().connect()
+                status, body = self._post(connection, "/models/rates/predict", {"rows": [row]})
+                if status == 200 and self.truth:
+                    truth = [{"id": body["ids"][0], "value": row["a"]}]
+                    self._post(connection, "/models/rates/feedback", {"truth": truth})
+            except (OSError, http.client.HTTPException) as error:
+                connection = None
+                self._note_failure(repr(error))
+            else:
+                self._check(status, body, row)
+            time.sleep(self._pause_s)
+        if connection is not None:
+            connection.close()
+
+    def _post(self, connection: Any, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    def _check(self, status: int, body: Any, row: dict[str, Any]) -> None:
+        if status != 200:
+            self._note_failure(f"{status}: {body}")
+            return
+        right = row["a"]
+        if body["model"] != "rates@1":
+            right = {"constant": 60.0, "flipped": 150.0 - row["a"]}.get(self.kind, right)
+        (found,) = body["predictions"]
+        if found is None or abs(found - right) > 1e-3:
+            self._note_failure(f"{body['model']} answered {found} for {row}")
+        with self._lock:
+            self.answered[body["model"]] += 1
+
+    def _note_failure(self, text: str) -> None:
+        if not self._forgiving:
+            with self._lock:
+                self.failed.append(text)

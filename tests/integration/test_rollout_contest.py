@@ -20,12 +20,13 @@ from mlops_box.serving.metric_table import SHADOW_DROPPED
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.predictor import Predictor
-from mlops_box.serving.records import PredictionRecord, SegmentReport, read_segment
-from mlops_box.serving.rollout.candidate import CandidateThread
+from mlops_box.serving.records import PredictionRecord
+from mlops_box.serving.rollout.candidate import Candidate
 from mlops_box.serving.rollout.challenger import Challenger
 from mlops_box.serving.rollout.contest import Answered, Contest
 from mlops_box.serving.rollout.recorder import Recorder
 from mlops_box.serving.rollout.yardstick import yardstick_for
+from mlops_box.serving.segment_lines import SegmentReport, read_segment
 from mlops_box.serving.slot import Slot, load_slot
 
 YARDSTICK = yardstick_for(RATE, [float(a) for a in range(50, 100)])
@@ -41,7 +42,7 @@ class Ring:
         self.metrics = Metrics()
         self.predictor = Predictor(self.log, self.box.clock, self.metrics)
         self.alarms = 0
-        self.threads: list[CandidateThread] = []
+        self.candidates: list[Candidate] = []
 
     def slot(self, kind: Kind) -> Slot:
         rows = tuple({"a": float(a), "b": 0.0} for a in range(1, 40))
@@ -60,10 +61,10 @@ class Ring:
     ) -> Contest:
         state = "canary" if percent else "shadow"
         challenger = Challenger("r1", "rates", 2, 1, state, 0, percent, key, 0.2, YARDSTICK)  # type: ignore[arg-type]
-        self.threads.append(CandidateThread(self.slot(kind), max_queued=max_queued))
+        self.candidates.append(Candidate(self.slot(kind), max_queued=max_queued))
         return Contest(
             challenger,
-            self.threads[-1],
+            self.candidates[-1],
             self.box.clock,
             recorder=Recorder("r1", challenger.state, 0, YARDSTICK),
             alarm=self.alarmed,
@@ -73,8 +74,8 @@ class Ring:
         self.alarms += 1
 
     def close(self) -> None:
-        for thread in self.threads:
-            thread.close()
+        for one in self.candidates:
+            one.close()
         self.log.close()
         self.box.close()
 
@@ -218,5 +219,5 @@ async def test_a_shadow_that_hangs_is_taken_out_and_ends(ring: Ring) -> None:
             break
     _, mine = contest.recorder.take()
     assert mine.counts.failures == {"timed_out": mine.counts.requests}
-    ring.threads[0].close()
+    ring.candidates[0].close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("candidate")]

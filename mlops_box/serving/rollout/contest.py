@@ -18,7 +18,7 @@ from mlops_box.serving.columns import Columns
 from mlops_box.serving.predictor import Predictor, Reply, Rows
 from mlops_box.serving.rollout.assign import Assignment
 from mlops_box.serving.rollout.breaker import Breaker
-from mlops_box.serving.rollout.candidate import CandidateFailed, CandidateThread, Result
+from mlops_box.serving.rollout.candidate import Candidate, CandidateFailed, Result
 from mlops_box.serving.rollout.challenger import Challenger
 from mlops_box.serving.rollout.recorder import Recorder
 from mlops_box.serving.slot import Slot
@@ -42,7 +42,7 @@ class Contest:
 
     Args:
         challenger: The stage, as box.db tells it.
-        thread: The candidate's; ``None`` when it cannot be loaded, and ``problem`` says why.
+        candidate: ``None`` when it cannot be loaded, and ``problem`` says why.
         recorder: Counts this stage in this process.
         alarm: Called in the event loop when the circuit breaker opens.
     """
@@ -50,7 +50,7 @@ class Contest:
     def __init__(
         self,
         challenger: Challenger,
-        thread: CandidateThread | None,
+        candidate: Candidate | None,
         clock: Clock,
         *,
         recorder: Recorder,
@@ -58,14 +58,14 @@ class Contest:
         problem: str = "",
     ):
         self.challenger = challenger
-        self.thread = thread
+        self.candidate = candidate
         self.recorder = recorder
         self._clock = clock
         self._alarm = alarm
         self._breaker = Breaker()
         self._assignment = Assignment(challenger.rollout_id, challenger.percent)
         self._numbers = itertools.count()
-        if thread is None:
+        if candidate is None:
             self._breaker.reason = f"it cannot be loaded: {problem}"
             self.recorder.tripped(self._breaker.reason)
 
@@ -80,7 +80,7 @@ class Contest:
         if self._is_for_candidate(champion, rows, request_id):
             return await self._canary(predictor, champion, rows, started_s)
         reply = await self._champion(predictor, champion, rows, started_s)
-        if self.challenger.state == "shadow" and self.thread is not None and not self._breaker.is_open:
+        if self.challenger.state == "shadow" and self.candidate is not None and not self._breaker.is_open:
             # Not before the reply is on its way.
             asyncio.get_running_loop().call_soon(self._copy, predictor, champion, rows, reply)
         return Answered(champion, "champion", reply)
@@ -97,15 +97,15 @@ class Contest:
         return reply
 
     async def _canary(self, predictor: Predictor, champion: Slot, rows: Rows, started_s: float) -> Answered:
-        assert self.thread is not None
-        candidate = self.thread.slot
-        result = await self._ask(self.thread, adapted(rows, champion, candidate))
-        latency_s = self._clock.monotonic_s() - started_s
+        assert self.candidate is not None
+        candidate = self.candidate.slot
+        result = await self._ask(self.candidate, adapted(rows, champion, candidate))
         if isinstance(result, Answers):
             reply = predictor.record(candidate, rows, result, "canary", started_s)
             self._note(None)
-            self.recorder.candidate_answered(result, latency_s)
+            self.recorder.candidate_answered(result, self._clock.monotonic_s() - started_s)
             return Answered(candidate, "canary", reply)
+        latency_s = self._clock.monotonic_s() - started_s
         # The champion answers: the client sees a slower answer at worst. If it cannot either, the request is at fault.
         try:
             reply = await predictor.predict(champion, rows, "champion", started_s)
@@ -123,8 +123,12 @@ class Contest:
             self._note(None)
         return Answered(champion, "champion", reply)
 
-    async def _ask(self, thread: CandidateThread, rows: Rows) -> Result:
+    async def _ask(self, candidate: Candidate, rows: Rows) -> Result:
         """The candidate's answer within the declared time."""
+        if candidate.is_quick(len(rows)):
+            now = candidate.answer_now(rows)
+            if now is not None:
+                return now
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
 
@@ -132,7 +136,7 @@ class Contest:
             if not future.done():
                 future.set_result(result)
 
-        if not thread.submit(rows, loop, settle):
+        if not candidate.submit(rows, loop, settle):
             return _TIMED_OUT
         timer = loop.call_later(self.challenger.timeout_s, settle, _TIMED_OUT)
         try:
@@ -142,8 +146,8 @@ class Contest:
 
     def _copy(self, predictor: Predictor, champion: Slot, rows: Rows, reply: Reply) -> None:
         """Have the candidate answer what the champion has answered, when it comes to it."""
-        assert self.thread is not None
-        candidate, copied_s = self.thread.slot, self._clock.monotonic_s()
+        assert self.candidate is not None
+        candidate, copied_s = self.candidate.slot, self._clock.monotonic_s()
         loop = asyncio.get_running_loop()
         is_over = False
 
@@ -163,13 +167,13 @@ class Contest:
             if reply.answers.outcome == "ok":
                 self.recorder.compared(result, reply.answers)
             try:
-                predictor.record(candidate, rows, result, "shadow", copied_s)
+                predictor.record(candidate, rows, result, "shadow", copied_s, copy_of=reply.ids[0])
             except StorageError as error:
                 log.warning("a shadow answer of %s was not logged: %s", candidate.ref, error.message)
 
         # It may have to wait for a call under way first.
         timer = loop.call_later(2 * self.challenger.timeout_s, compare, _TIMED_OUT)
-        if not self.thread.submit(adapted(rows, champion, candidate), loop, compare):
+        if not self.candidate.submit(adapted(rows, champion, candidate), loop, compare):
             timer.cancel()
             self.recorder.dropped()
             predictor.shadow_dropped(candidate.version.model)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from mlops_box.clock import Clock
 from mlops_box.errors import BoxError
-from mlops_box.serving.rollout.candidate import CandidateThread
+from mlops_box.serving.rollout.candidate import Candidate
 from mlops_box.serving.rollout.challenger import Challenger
 from mlops_box.serving.rollout.contest import Contest
 from mlops_box.serving.rollout.plan import LiveState
@@ -50,12 +50,12 @@ class Contests:
         key = (challenger.rollout_id, challenger.state, challenger.step)
         with self._lock:
             known = self._known.get(key)
-            if known is not None and (known.thread is None or known.thread.slot is slot):
+            if known is not None and (known.candidate is None or known.candidate.slot is slot):
                 return known
-            thread = self._thread(slot) if slot is not None else None
+            candidate = self._candidate(slot) if slot is not None else None
             recorder = self._recorder(key, challenger)
             made = Contest(
-                challenger, thread, self._clock, recorder=recorder, alarm=self._alarm, problem=problem
+                challenger, candidate, self._clock, recorder=recorder, alarm=self._alarm, problem=problem
             )
             self._known[key] = made
             return made
@@ -68,11 +68,11 @@ class Contests:
         """After :meth:`put`: let go of what has ended; its counts are still flushed."""
         with self._lock:
             current = set(self._contests.values())
-            threads = {contest.thread for contest in current}
+            staying = {contest.candidate for contest in current}
             for key, contest in list(self._known.items()):
                 if contest not in current:
-                    if contest.thread is not None and contest.thread not in threads:
-                        contest.thread.close()
+                    if contest.candidate is not None and contest.candidate not in staying:
+                        contest.candidate.close()
                     del self._known[key]
 
     def flush(self, store: RolloutStore) -> None:
@@ -106,8 +106,8 @@ class Contests:
                 del self._recorders[old]
         return found
 
-    def _thread(self, slot: Slot) -> CandidateThread:
+    def _candidate(self, slot: Slot) -> Candidate:
         for contest in self._known.values():
-            if contest.thread is not None and contest.thread.slot is slot:
-                return contest.thread
-        return CandidateThread(slot)
+            if contest.candidate is not None and contest.candidate.slot is slot:
+                return contest.candidate
+        return Candidate(slot)
