@@ -65,6 +65,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
+        self._head_bytes = self.bounds.head_bytes
         # Bytes of a message that is not complete yet, and those of them that were its content.
         self._raw_bytes = 0
         self._content_bytes = 0
@@ -79,10 +80,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             ))  # fmt: skip
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
-            return
         self._unset_keepalive_if_required()
-        if len(data) > self.bounds.head_bytes and self._is_long_head(data):
+        if len(data) > self._head_bytes and self._is_long_head(data):
             self.refuse(self._head_too_large())
             return
         try:

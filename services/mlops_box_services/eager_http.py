@@ -82,7 +82,7 @@ class EagerHttpProtocol(BoundedHttpProtocol):
 
     def start_incomplete(self) -> None:
         """The data is used up, the body not there: uvicorn's way."""
-        if self._waiting is not None:
+        if self._waiting is not None and not self.transport.is_closing():
             body, self._waiting = self._waiting, None
             self._start_slowly(body, complete=False)
 
