@@ -131,8 +131,11 @@ class DriftDetector:
                 if self.reference.rows
                 else "the reference has no rows"
             )
-            return self._finding("cannot_tell", window, reason, ())
+            return self._finding("cannot_tell", window, reason, (), options)
         yard = self._calibrator.yardstick(starts_at, window.rows)
+        if not yard.usual:
+            # No budget can be kept where it is not known how much windows differ.
+            options = replace(options, fdr=min(options.fdr, Options.fdr))
         features = [
             compare_column(
                 reference, counts, window.rows, options, usual=yard.usual.get(reference.name, {}),
@@ -140,13 +143,13 @@ class DriftDetector:
             )
             for reference, counts in zip(yard.columns, window.columns, strict=True)
         ]  # fmt: skip
-        joint = self._together(rows, features, yard)
+        joint = self._together(rows, features, yard, options)
         judged, joint = judge(features, joint, options)
-        finding = self._finding(overall(judged, joint), window, "", judged, yard, joint)
+        finding = self._finding(overall(judged, joint), window, "", judged, options, yard, joint)
         return replace(finding, reason=reason_of(finding))
 
     def _together(
-        self, rows: pa.Table | None, features: list[FeatureFinding], yard: Yardstick
+        self, rows: pa.Table | None, features: list[FeatureFinding], yard: Yardstick, options: Options
     ) -> TestResult | None:
         from mlops_box.monitoring.joint import JointDetector
 
@@ -156,7 +159,7 @@ class DriftDetector:
             self._joint = JointDetector(self.reference, self._rows, seed=self._seed)
         broken = {feature.name for feature in features if feature.fault is not None}
         compared, usual = self._joint.compare(rows, without=broken)
-        return join(compared, usual, self.options, calibrated=bool(yard.usual))
+        return join(compared, usual, options, calibrated=bool(yard.usual))
 
     def _start(self, window: pa.Table) -> datetime | None:
         from mlops_box.monitoring.baseline import first_start
@@ -171,10 +174,10 @@ class DriftDetector:
         window: WindowCounts,
         reason: str,
         features: tuple[FeatureFinding, ...],
+        options: Options,
         yard: Yardstick | None = None,
         joint: TestResult | None = None,
     ) -> Finding:
-        options = self.options
         judged = [feature for feature in features if feature.outcome != "cannot_tell"]
         blind = [feature.name for feature in judged if not feature.calibrated]
         why = yard.why if yard else ""

@@ -164,6 +164,7 @@ def _unit(reference: NumericReference, shape: ColumnShape) -> SensorFault | None
 
 def _distance(reference: NumericReference, quantiles: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     """The KS distance of a sample, known by its quantiles, from the reference."""
+    quantiles = np.sort(quantiles)
     cumulative = np.cumsum(reference.counts)[:-1] / max(reference.rows, 1)
     edges = np.asarray(reference.edges)
     if reference.discrete:

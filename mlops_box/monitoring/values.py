@@ -96,7 +96,8 @@ class FeatureFinding:
     @property
     def calibrated(self) -> bool:
         """Is it known how much this column differs between windows?"""
-        return any(result.usual is not None for result in self.tests)
+        judged = [result for result in self.tests if result.p is not None]
+        return bool(judged) and all(result.usual is not None for result in judged)
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,8 @@ class DataFinding:
     Attributes:
         not_finite: Rows for which the model answered no finite number.
         missing: Columns whose share of missing values changed: a broken sensor or join rather than another world.
+        faults: Columns that look like a broken sensor.
+        violations: Rows that break a rule of the contract, by rule id.
     """
 
     outcome: DataOutcome
@@ -231,13 +234,16 @@ class DataFinding:
     not_finite: int
     missing: tuple[str, ...]
     reason: str
+    faults: tuple[str, ...] = ()
+    violations: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> DataFinding:
-        return DataFinding(**(raw | {"missing": tuple(raw["missing"])}))
+        lists = {name: tuple(raw.get(name, ())) for name in ("missing", "faults")}
+        return DataFinding(**(raw | lists))
 
 
 @dataclass(frozen=True)

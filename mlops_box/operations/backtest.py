@@ -187,6 +187,9 @@ def _drift(finding: Finding, project: Project) -> Any:
             sure = test.p_adjusted is not None and test.p_adjusted <= finding.fdr
             if test.test != "missing" and sure and (test.effect or 0.0) >= project.monitor.effect:
                 return "drift"
+    joint = finding.joint
+    if joint is not None and joint.p_adjusted is not None and joint.p_adjusted <= finding.fdr:
+        return "drift" if (joint.effect or 0.0) >= project.monitor.effect else "fine"
     return "fine"
 
 

@@ -13,10 +13,10 @@ from mlops_box.monitoring.values import Finding, QualityFinding, Window
 from mlops_box.operations.decide import decide_for, dispatch_pending, settle
 from mlops_box.operations.launch import Launcher
 from mlops_box.operations.monitor_alerts import AlertChange, update_alerts, watch_runs
+from mlops_box.operations.monitor_reference import References
 from mlops_box.operations.monitor_windows import (
     Due,
     Measured,
-    References,
     Watched,
     assemble,
     judge_drift,
@@ -214,6 +214,9 @@ def _window_line(window: Window) -> dict[str, Any]:
     return {
         "version": window.ref, "starts_at": isoformat(window.starts_at), "ends_at": isoformat(window.ends_at),
         "rows": window.rows, "drift": window.drift.outcome, "drifted": list(window.drift.drifted),
+        "calibrated": window.drift.calibrated, "uncalibrated": window.drift.uncalibrated,
+        "together": window.drift.joint_drift, "broken": list(window.data.faults),
+        "data_reason": window.data.reason if window.data.outcome == "bad" else None,
         "quality": window.quality.outcome if window.quality else "cannot_tell",
         "rows_with_truth": window.rows_with_truth, "data": window.data.outcome, "reason": window.drift.reason,
     }  # fmt: skip

@@ -13,7 +13,9 @@ from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.data.store import Refusal
 from mlops_box.monitoring.alerts import Alert, AlertKind, Severity
+from mlops_box.monitoring.budget import PAGE_OF
 from mlops_box.monitoring.values import Window
+from mlops_box.operations.monitor_reference import limits_of
 from mlops_box.operations.monitor_windows import Watched
 from mlops_box.runs import Run
 
@@ -42,16 +44,17 @@ def update_alerts(box: Box, watched: Watched) -> list[AlertChange]:
     """Bring the alerts of one model up to what its windows and batches say."""
     windows = box.windows.list(watched.model, number=watched.champion.number, limit=_HISTORY)
     changes: list[AlertChange] = []
-    judges: list[tuple[AlertKind, Callable[[Window], str], Callable[[Window], _Evidence]]] = [
-        ("drift", _drift_outcome, _drift_evidence),
+    page_at = limits_of(watched.monitor).page_at
+    judges: list[tuple[AlertKind, Callable[[Window], str], Callable[[list[Window]], _Evidence]]] = [
+        ("drift", _drift_outcome, lambda judged: _drift_evidence(judged, page_at)),
         ("quality", lambda window: window.quality.outcome if window.quality else "cannot_tell", _quality_evidence),
     ]  # fmt: skip
     for kind, outcome, evidence in judges:
-        newest = next((window for window in windows if outcome(window) != "cannot_tell"), None)
-        if newest is None:
+        judged = [window for window in windows if outcome(window) != "cannot_tell"]
+        if not judged:
             continue
-        bad = evidence(newest) if outcome(newest) != "fine" else None
-        changes += _apply(box, watched, kind, bad, calm=f"window {newest.key} is fine")
+        bad = evidence(judged) if outcome(judged[0]) != "fine" else None
+        changes += _apply(box, watched, kind, bad, calm=_calm(box, watched, kind, judged[0]))
     return changes + _data_alert(box, watched, windows)
 
 
@@ -76,21 +79,37 @@ def watch_runs(box: Box) -> list[AlertChange]:
 
 
 def _drift_outcome(window: Window) -> str:
-    """Values that drifted; missing values are a matter of the data, and another alert."""
-    if window.drift.outcome == "drift" and not window.drift.drifted:
+    """Values that drifted; missing values and broken sensors are a matter of the data, and another alert."""
+    if window.drift.outcome == "drift" and not window.drift.drifted and not window.drift.joint_drift:
         return "fine"
     return window.drift.outcome
 
 
-def _drift_evidence(window: Window) -> _Evidence:
+def _drift_evidence(judged: list[Window], page_at: int) -> _Evidence:
+    """The newest window; it is for a person's eyes at once only where enough of the newest ones drifted."""
+    window = judged[0]
+    drifted = sum(_drift_outcome(item) == "drift" for item in judged[:PAGE_OF])
     names = window.drift.drifted
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return _Evidence(
-        "warning", f"{window.ref}: drift in {shown}", _facts(window) | {"drift": window.drift.to_dict()}
-    )
+    title = f"{window.ref}: drift in {shown or 'the columns together'}"
+    if window.drift.uncalibrated:
+        title += " (uncalibrated)"
+    pages = drifted >= page_at
+    persistence = {"drifted": drifted, "of": min(PAGE_OF, len(judged)), "page_at": page_at, "pages": pages}
+    finding = _facts(window) | {"drift": window.drift.to_dict(), "persistence": persistence}
+    return _Evidence("warning" if pages else "info", title, finding)
 
 
-def _quality_evidence(window: Window) -> _Evidence:
+def _calm(box: Box, watched: Watched, kind: AlertKind, newest: Window) -> str:
+    """Why a standing alert ends: a newer window is fine, or the one it rests on was revised."""
+    standing = box.alerts.unresolved(watched.model, kind)
+    if standing is not None and standing.finding.get("window", {}).get("key") == newest.key:
+        return f"window {newest.key} was revised and is fine"
+    return f"window {newest.key} is fine"
+
+
+def _quality_evidence(judged: list[Window]) -> _Evidence:
+    window = judged[0]
     assert window.quality is not None
     title = f"{window.ref}: {window.quality.reason}"
     return _Evidence("error", title, _facts(window) | {"quality": window.quality.to_dict()})

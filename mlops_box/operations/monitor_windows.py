@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
 from mlops_box.canonical import canonical_json
-from mlops_box.models.values import REFERENCE_FILE, ModelVersion
-from mlops_box.monitoring.values import DataFinding, Finding, QualityFinding, Window
+from mlops_box.models.values import ModelVersion
+from mlops_box.monitoring.values import Finding, QualityFinding, Window
 from mlops_box.monitoring.windows import EPOCH, window_start
+from mlops_box.operations.monitor_data import judge_data
+from mlops_box.operations.monitor_reference import References
 from mlops_box.project import Gates, Monitor, Project
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_box.monitoring.counts import WindowCounts
-    from mlops_box.monitoring.reference import Reference
+    from mlops_box.monitoring.sensors import ColumnShape
 
 _FEATURE = "feature:"
 _SEGMENT_ID_LENGTH = 22
-NOT_FINITE_LIMIT = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Measured:
-    """One due window with what was counted in it; ``table`` holds its rows with ground truth beside them."""
+    """One due window with what was counted in it; ``table`` holds its rows, ``sample`` a few thousand."""
 
     watched: Watched
     version: ModelVersion
@@ -64,6 +65,9 @@ class Measured:
     profile_digest: str
     counts_digest: str
     table: pa.Table
+    shapes: dict[str, ColumnShape]
+    sample: pa.Table
+    sample_digest: str
 
 
 @dataclass(frozen=True)
@@ -72,22 +76,6 @@ class Due:
 
     measured: tuple[Measured, ...] = ()
     accounted: tuple[tuple[str, str, str], ...] = ()
-
-
-@dataclass
-class References:
-    """The reference of each version, read once in a run."""
-
-    box: Box
-    _known: dict[str, Reference] = field(default_factory=dict)
-
-    def of(self, version: ModelVersion) -> Reference:
-        from mlops_box.monitoring.reference import Reference
-
-        if version.ref not in self._known:
-            data = self.box.models.file(version, REFERENCE_FILE)
-            self._known[version.ref] = Reference.from_bytes(data)
-        return self._known[version.ref]
 
 
 def measure(box: Box, watched: Watched, references: References) -> Due:
@@ -120,16 +108,10 @@ def measure(box: Box, watched: Watched, references: References) -> Due:
 
 def judge_drift(measured: Measured, references: References) -> Finding:
     """The window against the reference of the version that answered."""
-    from mlops_box.monitoring.drift import DriftDetector
-
-    declared = measured.watched.monitor
-    detector = DriftDetector(
-        references.of(measured.version),
-        fdr=declared.fdr,
-        effect=declared.effect,
-        min_rows=declared.min_rows,
+    detector = references.detector(measured.version, measured.watched.monitor)
+    return detector.check_counts(
+        measured.counts, starts_at=measured.starts_at, shapes=measured.shapes, rows=measured.sample
     )
-    return detector.check_counts(measured.counts)
 
 
 def judge_quality(box: Box, measured: Measured) -> QualityFinding | None:
@@ -163,39 +145,27 @@ def judge_quality(box: Box, measured: Measured) -> QualityFinding | None:
     )
 
 
-def judge_data(measured: Measured, drift: Finding) -> DataFinding:
-    """Missing values that came or went, and answers that are no numbers."""
-    import pyarrow.compute as pc
-
-    rows = measured.table.num_rows
-    not_finite = int(pc.sum(pc.equal(measured.table["outcome"], "not_finite")).as_py() or 0)
-    minimum = measured.watched.monitor.min_rows
-    if rows < minimum:
-        return DataFinding("cannot_tell", rows, not_finite, (), f"{rows} rows, {minimum} are needed")
-    problems = [f"{name}: {_missing_text(drift, name)}" for name in drift.missing]
-    if not_finite > NOT_FINITE_LIMIT * rows:
-        problems.append(f"{not_finite} of {rows} answers were no finite numbers")
-    if problems:
-        return DataFinding("bad", rows, not_finite, drift.missing, "; ".join(problems))
-    return DataFinding("fine", rows, not_finite, (), "no more missing values than in the reference")
-
-
 def assemble(box: Box, measured: Measured, drift: Finding, quality: QualityFinding | None) -> Window:
     """The window as it is stored. The newest window may still be open; it is judged as soon as it has enough rows."""
-    width = measured.watched.monitor.window
+    monitor = measured.watched.monitor
+    width = monitor.window
+    data = judge_data(
+        measured.table, drift, minimum=monitor.min_rows, declaration=measured.watched.declaration
+    )
     ends_at = measured.starts_at + width
     now = box.clock.now()
     summary = {
         "counts_digest": measured.counts_digest,
+        "rows_digest": measured.sample_digest,
         "complete": now >= ends_at,
         "latency_ms": _latency(measured.table),
-        "options": measured.watched.monitor.model_dump(mode="json"),
+        "options": monitor.model_dump(mode="json"),
     }
     return Window(
         model=measured.version.model, number=measured.version.number,
         starts_at=measured.starts_at, ends_at=ends_at, rows=measured.table.num_rows,
         rows_with_truth=quality.rows_with_truth if quality else 0,
-        drift=drift, quality=quality, data=judge_data(measured, drift), summary=summary,
+        drift=drift, quality=quality, data=data, summary=summary,
         profile_digest=measured.profile_digest, computed_at=now,
     )  # fmt: skip
 
@@ -205,15 +175,22 @@ def _measure_one(
 ) -> Measured:  # fmt: skip
     from mlops_box.monitoring.counts import count_window
     from mlops_box.monitoring.profile import profile_table
+    from mlops_box.monitoring.reservoir import draw_rows, rows_to_bytes
+    from mlops_box.monitoring.sensors import shapes_of
 
+    reference = references.of(version)
     seen = _as_reference_columns(rows, version)
-    counts = count_window(references.of(version), seen)
+    counts = count_window(reference, seen)
     stored = canonical_json(counts.to_dict()).encode()
+    sample = draw_rows(seen)
     return Measured(
         watched, version, starts_at, counts,
         box.objects.put_bytes(profile_table(seen, at=starts_at), kind="profile"),
         box.objects.put_bytes(stored, kind="counts"),
         rows,
+        shapes_of(reference, seen),
+        sample,
+        box.objects.put_bytes(rows_to_bytes(sample), kind="rows"),
     )  # fmt: skip
 
 
@@ -287,10 +264,6 @@ def _with_truth(box: Box, measured: Measured) -> pa.Table:
     place = {id_: index for index, id_ in enumerate(rows["id"].to_pylist())}
     order = pa.array([place[id_] for id_ in joined["id"].to_pylist()], pa.int64())  # typed also when empty
     return joined.append_column("probability", rows["probability"].take(order))
-
-
-def _missing_text(drift: Finding, name: str) -> str:
-    return next(test.message for test in drift.feature(name).tests if test.test == "missing")
 
 
 def _latency(rows: pa.Table) -> dict[str, Any]:

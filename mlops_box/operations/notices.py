@@ -38,10 +38,12 @@ def notice_of(box: Box, entry: Entry) -> Notice | None:
 
 
 def _of_alert(box: Box, act: str, alert_id: str) -> Notice | None:
-    if act not in ("opened", "resolved", "reminded", "woken"):
+    if act not in ("opened", "escalated", "resolved", "reminded", "woken"):
         return None
     alert = box.alerts.get(alert_id)
-    said = {"opened": "", "resolved": "resolved: ", "reminded": "still open: ", "woken": "open again: "}[act]
+    said = {
+        "opened": "", "escalated": "", "resolved": "resolved: ", "reminded": "still open: ", "woken": "open again: ",
+    }[act]  # fmt: skip
     hint = "" if act == "resolved" else f" (mlops-box why {alert.id})"
     severity: Severity = "info" if act == "resolved" else alert.severity
     return Notice(alert.project, severity, f"{said}{alert.title}{hint}")

@@ -25,6 +25,7 @@ from mlops_box.models.values import (
     GateResult,
     ModelVersion,
 )
+from mlops_box.operations.monitor_files import watch_files
 from mlops_box.project import LoadedProject, Split
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def version_files(found: Found) -> dict[str, bytes]:
         EVALUATION_FILE: found.evaluation.to_json().encode(),
         ENVIRONMENT_FILE: json.dumps(trained.environment, sort_keys=True, default=str).encode(),
         CARD_FILE: _card(found),
+        **watch_files(found, reference),
     }
 
 

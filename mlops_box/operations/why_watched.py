@@ -7,6 +7,7 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.monitoring.alerts import Alert
+from mlops_box.monitoring.budget import PAGE_OF
 from mlops_box.monitoring.decisions import Decision
 from mlops_box.monitoring.values import FeatureFinding, Finding, QualityFinding, TestResult
 from mlops_box.operations.decide import run_of
@@ -22,6 +23,7 @@ def explain_alert(box: Box, alert_id: str) -> Explanation:
     if alert.note:
         lines.append(f"  note: {alert.note}")
     lines += _window(alert)
+    lines += _persistence(alert)
     evidence, otherwise = _evidence(alert)
     lines += ["evidence", *_indent(evidence), "what would have changed it", *_indent(otherwise)]
     decisions = [item for item in box.decisions.list(model=alert.model) if item.alert_id == alert.id]
@@ -64,10 +66,10 @@ def explain_decision(box: Box, decision_id: str) -> Explanation:
 
 def finding_lines(finding: Finding) -> list[str]:
     """The columns of a window against its reference: those that drifted with all numbers, the others in one line."""
-    calibrated = "calibrated" if finding.calibrated else "not calibrated on earlier windows"
     lines = [
         f"{finding.rows} rows against {finding.rows_reference} of the reference; a column drifts when its effect is at "
-        f"least {finding.effect:g} and its adjusted p at most {finding.fdr:g} ({calibrated})"
+        f"least {finding.effect:g} and its adjusted p at most {finding.fdr:.3g}",
+        _calibration(finding),
     ]
     calm: list[tuple[float, str]] = []
     for feature in finding.features:
@@ -77,11 +79,26 @@ def finding_lines(finding: Finding) -> list[str]:
             effect = max((test.effect or 0.0 for test in feature.tests), default=0.0)
             state = f"{effect:.3f}" if feature.outcome == "fine" else "cannot tell"
             calm.append((-effect, f"{feature.name} {state}"))
+    if finding.joint is not None:
+        lines.append(
+            f"all columns together: {_test_text(finding.joint)} ({finding.joint.outcome.replace('_', ' ')})"
+        )
+    lines += [
+        f"{name} is broken, and not called drifted: {fault.message}" for name, fault in finding.faults.items()
+    ]
     if calm:
         shown = [text for _, text in sorted(calm)[:_CALM_SHOWN]]
         more = f" and {len(calm) - len(shown)} more" if len(calm) > len(shown) else ""
         lines.append(f"no drift: {', '.join(shown)}{more}")
     return lines
+
+
+def _calibration(finding: Finding) -> str:
+    if finding.season:
+        known = f"calibrated on {finding.windows} earlier windows ({finding.season})"
+        return f"{known}, but not all of it: {finding.uncalibrated}" if finding.uncalibrated else known
+    why = f": {finding.uncalibrated}" if finding.uncalibrated else ""
+    return f"uncalibrated: another hour or season may count as drift{why}"
 
 
 def drift_otherwise(finding: Finding) -> list[str]:
@@ -94,6 +111,8 @@ def drift_otherwise(finding: Finding) -> list[str]:
         for test in feature.tests
         if test.effect is not None and test.p_adjusted is not None and test.p_adjusted <= finding.fdr
     ]
+    if finding.joint_drift and finding.joint is not None and finding.joint.effect is not None:
+        sure.append(finding.joint.effect)
     if finding.outcome == "drift":
         strongest = max(sure)
         return [
@@ -123,6 +142,14 @@ def _window(alert: Alert) -> list[str]:
         f"window of {alert.model}@{alert.number}",
         f"  {window['starts_at']} to {window['ends_at']}, {window['rows']} rows{still}",
     ]
+
+
+def _persistence(alert: Alert) -> list[str]:
+    held = alert.finding.get("persistence")
+    if not held:
+        return []
+    pages = "which pages" if held["pages"] else f"{held['page_at']} of {PAGE_OF} page"
+    return [f"  {held['drifted']} of the newest {held['of']} judged windows drifted; {pages}"]
 
 
 def _evidence(alert: Alert) -> tuple[list[str], list[str]]:

@@ -350,7 +350,7 @@ def test_a_backtest_replays_what_was_seen_under_a_changed_policy(case: Case) -> 
     assert len(found.changed.firings) >= 3
     assert found.changed.caught == 1
     assert (found.trainings, found.training_s) == (1, 0.0), "this clock stands still while one trains"
-    strict = backtest(case.box, MODEL, changes=["monitor.effect=0.99", "monitor.quality=900"]).changed
+    strict = backtest(case.box, MODEL, changes=["monitor.effect=0.999", "monitor.quality=900"]).changed
     assert strict is not None
     assert strict.firings == ()
     later = backtest(case.box, MODEL, since=START + timedelta(hours=4))

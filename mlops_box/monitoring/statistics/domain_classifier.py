@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-Matrix = np.ndarray[Any, np.dtype[np.float64]]
+Matrix = np.ndarray[Any, np.dtype[np.float32]]
 _RIDGE = 0.1  # of the rows learnt from; columns have variance one
 
 
@@ -38,9 +38,10 @@ def separate(left: Matrix, right: Matrix, *, seed: int = 0) -> Separation:
     rng = np.random.default_rng(seed)
     folds = [_halves(len(left), rng), _halves(len(right), rng)]
     both = quadratic(np.concatenate([left, right]))
-    spread = both.std(axis=0)
-    both = (both - both.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)
-    target = np.concatenate([np.full(len(left), -1.0), np.ones(len(right))])
+    both -= both.mean(axis=0)
+    spread = np.sqrt(np.einsum("ij,ij->j", both, both) / len(both))
+    both /= np.where(spread > 1e-6, spread, np.float32(1))
+    target = np.concatenate([np.full(len(left), -1, np.float32), np.ones(len(right), np.float32)])
     fold = np.concatenate(folds)
     areas, scores = [], []
     for held in (0, 1):
@@ -69,10 +70,11 @@ def _halves(rows: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.
 def _ridge(columns: Matrix, target: Matrix) -> Matrix:
     """Both samples weigh the same, whatever their sizes."""
     share = np.where(target > 0, (target > 0).mean(), (target < 0).mean())
-    weighted = columns / (2 * share)[:, None]
-    gram = weighted.T @ columns
-    gram[np.diag_indices_from(gram)] += _RIDGE * len(columns)
-    solved: Matrix = np.linalg.solve(gram, weighted.T @ target)
+    scale = np.sqrt(1 / (2 * share)).astype(np.float32)
+    columns = columns * scale[:, None]
+    gram = columns.T @ columns
+    gram[np.diag_indices_from(gram)] += np.float32(_RIDGE * len(columns))
+    solved: Matrix = np.linalg.solve(gram, columns.T @ (target * scale))
     return solved
 
 

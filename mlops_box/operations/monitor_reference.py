@@ -1,0 +1,82 @@
+"""What the windows of a version are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mlops_box.box import Box
+from mlops_box.models.values import BASELINE_FILE, REFERENCE_FILE, ROWS_FILE, ModelVersion
+from mlops_box.monitoring.budget import Limits, limits_for
+from mlops_box.project import Monitor
+from mlops_box.units import format_duration
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_box.monitoring.baseline import Baseline
+    from mlops_box.monitoring.drift import DriftDetector
+    from mlops_box.monitoring.reference import Reference
+
+
+def limits_of(monitor: Monitor) -> Limits:
+    """The limits that keep the declared budget of false pages; a declared ``fdr`` stands."""
+    limits = limits_for(monitor.budget, monitor.window)
+    return limits if monitor.fdr is None else Limits(monitor.fdr, limits.page_at)
+
+
+@dataclass
+class References:
+    """References and detectors of versions, each made once in a run."""
+
+    box: Box
+    _known: dict[str, Reference] = field(default_factory=dict)
+    _detectors: dict[tuple[str, str], DriftDetector] = field(default_factory=dict)
+
+    def of(self, version: ModelVersion) -> Reference:
+        from mlops_box.monitoring.reference import Reference
+
+        if version.ref not in self._known:
+            data = self.box.models.file(version, REFERENCE_FILE)
+            self._known[version.ref] = Reference.from_bytes(data)
+        return self._known[version.ref]
+
+    def detector(self, version: ModelVersion, monitor: Monitor) -> DriftDetector:
+        """Calibrated on the rows the version was made from, where it carries them by windows of the declared length."""
+        from mlops_box.monitoring.drift import DriftDetector
+
+        key = (version.ref, monitor.model_dump_json())
+        if key not in self._detectors:
+            baseline, why = self._baseline(version, monitor)
+            self._detectors[key] = DriftDetector(
+                self.of(version),
+                fdr=limits_of(monitor).fdr,
+                effect=monitor.effect,
+                min_rows=monitor.min_rows,
+                baseline=baseline,
+                rows=self._rows(version),
+                uncalibrated=why,
+            )
+        return self._detectors[key]
+
+    def _baseline(self, version: ModelVersion, monitor: Monitor) -> tuple[Baseline | None, str]:
+        from mlops_box.monitoring.baseline import Baseline
+
+        if BASELINE_FILE not in version.files:
+            if ROWS_FILE in version.files:
+                return None, "[data] time is not declared, so the training rows make no windows"
+            return None, f"{version.ref} was made by an earlier program, without windows of its training rows"
+        baseline = Baseline.from_bytes(self.box.models.file(version, BASELINE_FILE))
+        if baseline.width != monitor.window:
+            made, declared = (
+                format_duration(width.total_seconds()) for width in (baseline.width, monitor.window)
+            )
+            return None, f"{version.ref} was made for windows of {made}, not {declared}: train again"
+        return baseline, ""
+
+    def _rows(self, version: ModelVersion) -> pa.Table | None:
+        from mlops_box.monitoring.reservoir import rows_from_bytes
+
+        if ROWS_FILE not in version.files:
+            return None
+        return rows_from_bytes(self.box.models.file(version, ROWS_FILE))
