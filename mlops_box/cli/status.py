@@ -35,7 +35,8 @@ def _text(status: BoxStatus) -> str:
     colour = {"ready": "green", "down": "red"}.get(status.phase, "yellow")
     head = click.style(status.phase, fg=colour, bold=True) + f"  home {status.home}"
     if status.endpoint:
-        head += f"\nendpoint   {status.endpoint}\nscheduler  {status.prefect_api or 'off'}"
+        head += f"\nendpoint   {status.endpoint}\ngRPC       {status.grpc or 'off'}"
+        head += f"\nscheduler  {status.prefect_api or 'off'}"
     parts = [head]
     if status.processes:
         parts.append(_processes(status))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,6 +34,12 @@ _PORT = click.IntRange(0, 65535)
     metavar="NAME",
     help="A name it is called by from elsewhere.",
 )
+@click.option(
+    "--grpc-port",
+    type=_PORT,
+    help="Of gRPC beside HTTP; 0 for a free one [default: the one after --port, or a free one].",
+)
+@click.option("--no-grpc", is_flag=True, help="HTTP only.")
 @click.option("--require-token", is_flag=True, help="Ask for tokens on the loopback interface as well.")
 @click.option(
     "--prefect-port", type=click.IntRange(1, 65535), help="Of the box's own Prefect [default: a free one]."
@@ -57,6 +63,8 @@ _PORT = click.IntRange(0, 65535)
 def command(
     detach: bool,
     port: int | None,
+    grpc_port: int | None,
+    no_grpc: bool,
     host: str,
     allow_hosts: tuple[str, ...],
     require_token: bool,
@@ -89,6 +97,8 @@ def command(
         host=host,
         allow_hosts=allow_hosts,
         require_token=require_token,
+        grpc=not no_grpc,
+        grpc_port=grpc_port,
     )
     if detach:
         _in_background(place, options, as_json=as_json)
@@ -102,7 +112,7 @@ def _in_background(place: Home, options: UpOptions, *, as_json: bool) -> None:
 
     with TerminalProgress() as progress:
         state = start_detached(place, options, progress)
-    emit(state.to_dict(), as_json=as_json, text=lambda: _ready_text(state, place, detached=True))
+    emit(_ready(state, place), as_json=as_json, text=lambda: _ready_text(state, place, detached=True))
 
 
 def _in_foreground(place: Home, options: UpOptions, *, as_json: bool) -> None:
@@ -123,7 +133,7 @@ def _in_foreground(place: Home, options: UpOptions, *, as_json: bool) -> None:
             elif state.phase == "ready" and not announced:
                 announced = True
                 progress.end()
-                emit(state.to_dict(), as_json=as_json, text=_ready_text(state, place, detached=False))
+                emit(_ready(state, place), as_json=as_json, text=_ready_text(state, place, detached=False))
             elif state.phase == "stopping" and shown != "stopping":
                 shown = "stopping"
                 progress.begin("stopping")
@@ -131,12 +141,24 @@ def _in_foreground(place: Home, options: UpOptions, *, as_json: bool) -> None:
         Supervisor(place, options, environ=os.environ, on_change=on_change).run()
 
 
+def _ready(state: UpState, place: Home) -> dict[str, Any]:
+    return state.to_dict() | {"grpc": _grpc(place)}
+
+
+def _grpc(place: Home) -> str | None:
+    from mlops_box.serving.address import ServerAddress
+
+    address = ServerAddress.read(place.run)
+    return address.grpc_target if address is not None else None
+
+
 def _ready_text(state: UpState, place: Home, *, detached: bool) -> str:
     scheduler = state.prefect_api or "off"
     return "\n".join(
         [
             click.style("up", fg="green", bold=True) + f"  home {place.root}",
-            f"  endpoint   {state.url}   (OpenAPI: {state.url}/docs)",
+            f"  endpoint   {state.url}   (OpenAPI: {state.url}/docs.json)",
+            f"  gRPC       {_grpc(place) or 'off'}",
             f"  scheduler  {scheduler}",
             f"  logs       {place.logs}",
             "  stop it with: " + ("mlops-box down" if detached else "Ctrl-C"),

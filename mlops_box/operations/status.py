@@ -15,6 +15,7 @@ from mlops_box.errors import NotFoundError
 from mlops_box.home import Home
 from mlops_box.operations.supervisor.control import exit_code_of
 from mlops_box.operations.supervisor.state import ProcessReport, read_state
+from mlops_box.serving.address import ServerAddress
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,14 @@ class NextRun:
 
 @dataclass(frozen=True)
 class BoxStatus:
-    """The whole of it. ``phase`` is ``down`` when no supervisor lives."""
+    """The whole of it. ``phase`` is ``down`` when no supervisor lives; ``grpc`` is ``host:port``."""
 
     home: str
     phase: str
     supervisor_pid: int | None
     uptime_s: float | None
     endpoint: str | None
+    grpc: str | None
     prefect_api: str | None
     processes: tuple[ProcessStatus, ...]
     models: tuple[ServedVersion, ...]
@@ -99,6 +101,7 @@ def box_status(home: Home, clock: Clock) -> BoxStatus:
     state = read_state(home)
     alive = state if state is not None and state.is_alive() else None
     now = clock.now()
+    address = ServerAddress.read(home.run)
     models, alerts, runs = _from_box(home, clock)
     return BoxStatus(
         home=str(home.root),
@@ -106,6 +109,7 @@ def box_status(home: Home, clock: Clock) -> BoxStatus:
         supervisor_pid=alive.owner.pid if alive else None,
         uptime_s=_since(alive.started_at, now) if alive else None,
         endpoint=alive.url if alive else None,
+        grpc=address.grpc_target if alive and address else None,
         prefect_api=alive.prefect_api if alive else None,
         processes=tuple(_process(report, now) for report in alive.processes) if alive else (),
         models=models,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def test_everything_is_up_and_listens_on_loopback_only(running: RunningBox) -> N
         "housekeeping/box", "train/tiny", "monitor/tiny",
     }  # fmt: skip
     assert answers(f"{status['endpoint']}/livez")
+    grpc_host, grpc_port = status["grpc"].split(":")
+    socket.create_connection((grpc_host, int(grpc_port)), 10).close()
     listening = [
         connection
         for process in family.members(running.state.family)

@@ -25,6 +25,8 @@ from mlops_box.program import run_program
 @click.option("--host", required=True)
 @click.option("--allow-host", "allow_hosts", multiple=True)
 @click.option("--require-token", is_flag=True)
+@click.option("--grpc-port", type=click.IntRange(1, 65535))
+@click.option("--no-grpc", is_flag=True)
 def command(
     home: Path,
     port: int,
@@ -35,6 +37,8 @@ def command(
     host: str,
     allow_hosts: tuple[str, ...],
     require_token: bool,
+    grpc_port: int | None,
+    no_grpc: bool,
 ) -> None:
     """Supervise the processes of one box until SIGTERM."""
     place = home_from(os.environ, given=home)
@@ -50,6 +54,8 @@ def command(
         host=host,
         allow_hosts=allow_hosts,
         require_token=require_token,
+        grpc=not no_grpc,
+        grpc_port=grpc_port,
     )
     with log_to_file(place):
         Supervisor(place, options, environ=os.environ).run()

@@ -44,6 +44,8 @@ def options_for(
     host: str = LOOPBACK,
     allow_hosts: Sequence[str] = (),
     require_token: bool = False,
+    grpc: bool = True,
+    grpc_port: int | None = None,
 ) -> UpOptions:
     """Fill in what was not said: the usual port, and a free one (or the one in use) for Prefect; 0 is a free one.
 
@@ -66,6 +68,8 @@ def options_for(
         host=host,
         allow_hosts=tuple(allow_hosts),
         require_token=require_token,
+        grpc=grpc,
+        grpc_port=free_port() if grpc_port == 0 else grpc_port,
     )
 
 
@@ -90,6 +94,10 @@ def check_startable(home: Home, options: UpOptions) -> None:
     left_over = read_state(home) is not None
     if not left_over and not port_is_free(options.port):
         raise BusyError(f"port {options.port} is in use", hint="choose another: mlops-box up --port 8322")
+    if not left_over and options.grpc and options.grpc_port and not port_is_free(options.grpc_port):
+        raise BusyError(
+            f"port {options.grpc_port} is in use", hint="choose another --grpc-port, or --no-grpc"
+        )
 
 
 def start_detached(home: Home, options: UpOptions, progress: Progress) -> UpState:

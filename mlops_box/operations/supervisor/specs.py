@@ -38,6 +38,8 @@ class UpOptions:
         host: Where the inference server listens.
         allow_hosts: Names that it is called by from elsewhere.
         require_token: Ask for tokens on the loopback interface as well.
+        grpc: The inference server speaks gRPC too.
+        grpc_port: Where; ``None`` for the port after ``port``, or a free one.
     """
 
     port: int
@@ -49,12 +51,17 @@ class UpOptions:
     host: str = LOOPBACK
     allow_hosts: tuple[str, ...] = ()
     require_token: bool = False
+    grpc: bool = True
+    grpc_port: int | None = None
 
     @property
     def reach(self) -> tuple[str, ...]:
         """How the server may be reached, as command lines say it."""
         names = [part for name in self.allow_hosts for part in ("--allow-host", name)]
-        return ("--host", self.host, *names, *(["--require-token"] if self.require_token else []))
+        grpc = (
+            ["--no-grpc"] if not self.grpc else ["--grpc-port", str(self.grpc_port)] if self.grpc_port else []
+        )
+        return ("--host", self.host, *names, *(["--require-token"] if self.require_token else []), *grpc)
 
     @property
     def prefect_api(self) -> str | None:
