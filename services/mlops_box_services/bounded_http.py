@@ -7,6 +7,7 @@ all connections, not by a timer each.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,8 +54,10 @@ def connections_possible(wanted: int = MAX_CONNECTIONS) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = wanted + _OWN_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < need:
-        soft = need if hard == resource.RLIM_INFINITY else min(need, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        raised = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
     return wanted if soft == resource.RLIM_INFINITY else max(16, min(wanted, soft - _OWN_DESCRIPTORS))
 
 
