@@ -21,6 +21,7 @@ class Connections:
 
     Attributes:
         lost: Connections that ended, in all.
+        is_leaving: What is taken over from now on ends after its first answer.
     """
 
     def __init__(self, server: uvicorn.Server, config: uvicorn.Config, *, on_lost: Callable[[], None]):
@@ -28,7 +29,7 @@ class Connections:
         self._config = config
         self._on_lost = on_lost
         self._coming = 0
-        self._all_leave = False
+        self.is_leaving = False
         self.lost = 0
 
     async def accept(self, connection: socket.socket) -> None:
@@ -47,7 +48,7 @@ class Connections:
             connection.close()
             self._note_lost()
         else:
-            if self._all_leave and protocols[0].parser is not None:
+            if self.is_leaving and protocols[0].parser is not None:
                 _end_politely(protocols[0])
         finally:
             self._coming -= 1
@@ -65,7 +66,7 @@ class Connections:
 
     async def let_all_go(self, *, limit_s: float) -> None:
         """Let all go; returns when there is none left, or after ``limit_s``."""
-        self._all_leave = True
+        self.is_leaving = True
         for connection in list(self._server.server_state.connections):
             _end_politely(connection)
         loop = asyncio.get_running_loop()

@@ -259,6 +259,7 @@ class _Worker:
     def _stopping(self) -> None:
         """Asked by a message, or by a signal that the doorkeeper knows nothing of."""
         self._channel.send(Leaving())
+        self._connections.is_leaving = True
         self._take()
 
     def _note_lost(self) -> None:
