@@ -216,8 +216,11 @@ class _Call:
 
     def _finish(self, answer: Answer | None) -> None:
         self.response_complete = True
+        # An idle connection keeps its last call, which must not keep the version that answered it.
+        exchange = self._exchange
+        del self._exchange
         if not self.disconnected:
-            self._protocol.answered(self._exchange, answer, keep_alive=self.keep_alive)
+            self._protocol.answered(exchange, answer, keep_alive=self.keep_alive)
 
 
 class _Never(asyncio.Event):
