@@ -59,7 +59,7 @@ def send(server: Server, *parts: bytes, answers: int = 1) -> bytes:
         with contextlib.suppress(TimeoutError, ConnectionError):
             while data := raw.recv(65536):
                 found += data
-                raw.settimeout(0.1 if complete_answers(found) >= answers else 30)
+                raw.settimeout(0.05 if complete_answers(found) >= answers else 30)
     return found
 
 
@@ -284,3 +284,62 @@ def test_no_spelling_of_a_path_is_a_model(server: Server, name: str) -> None:
     answer = send(server, line + HOST + TYPE + LENGTH + b"\r\nConnection: close\r\n\r\n" + ROW)
     assert statuses(answer) in ([404], [405]), answer
     assert error_code(answer) in ("not_found", "method")
+
+
+def tensors(data: bytes, shape: bytes = b"[1,2]") -> bytes:
+    return b'{"inputs":[{"name":"x","shape":%b,"datatype":"FP64","data":%b}]}' % (shape, data)
+
+
+PREDICT_PATH, INFER_PATH, TRUTH_PATH = (
+    "/models/rates/predict",
+    "/v2/models/rates/infer",
+    "/models/rates/feedback",
+)
+BODIES: dict[str, tuple[str, bytes, int]] = {
+    "a key twice in a row": (PREDICT_PATH, b'{"rows":[{"a":1,"b":2,"a":3}]}', 400),
+    "a key twice, once escaped": (PREDICT_PATH, b'{"rows":[{"a":1,"b":2,"\\u0061":3}]}', 400),
+    "rows twice": (PREDICT_PATH, b'{"rows":[{"a":1}],"rows":[{"a":2}]}', 400),
+    "a key twice beside a time": (
+        PREDICT_PATH,
+        b'{"rows":[{"a":1,"b":2,"at":"2026-01-01T00:00:00","b" :3}]}',
+        400,
+    ),
+    "a truth's id twice": (TRUTH_PATH, b'{"truth":[{"id":"x","id":"y","value":1}]}', 400),
+    "an input's shape twice": (INFER_PATH, tensors(b"[1,2]", b'[1,2],"shape":[2,1]'), 400),
+    "the model twice": ("/predict", b'{"model":"rates","model":"mill","rows":[{"a":1}]}', 400),
+    "something behind it": (PREDICT_PATH, ROW + b"x", 400),
+    "two bodies": (PREDICT_PATH, ROW + ROW, 400),
+    "a byte order mark": (PREDICT_PATH, b"\xef\xbb\xbf" + ROW, 400),
+    "utf-16": (PREDICT_PATH, ROW.decode().encode("utf-16"), 400),
+    "half a character": (PREDICT_PATH, b'{"rows":[{"a":1,"b":2,"shift":"\xc3"}]}', 400),
+    "half a surrogate": (PREDICT_PATH, b'{"rows":[{"a":1,"b":2,"shift":"\\ud800"}]}', 400),
+    "minus infinity": (PREDICT_PATH, b'{"rows":[{"a":-Infinity}]}', 400),
+    "a number beyond all": (PREDICT_PATH, b'{"rows":[{"a":1,"b":-1e999}]}', 400),
+    "an integer of 5,000 digits": (PREDICT_PATH, b'{"rows":[{"a":1,"b":' + b"9" * 5000 + b"}]}", 400),
+    "deep rows": (PREDICT_PATH, b'{"rows":' + b"[" * 1000 + b"]" * 1000 + b"}", 422),
+    "deep objects": (PREDICT_PATH, b'{"rows":[' + b'{"a":' * 100_000 + b"1", 400),
+    "deep tensors": (INFER_PATH, tensors(b"[" * 900 + b"1" + b"]" * 900), 422),
+    "ragged tensors": (INFER_PATH, tensors(b"[[1,2],[3]]", b"[2,2]"), 422),
+    "a shape of other size": (INFER_PATH, tensors(b"[1,2,3]"), 422),
+    "a shape beyond all": (INFER_PATH, tensors(b"[1]", b"[4294967296,4294967296]"), 422),
+    "a negative shape": (INFER_PATH, tensors(b"[1,2]", b"[-1,2]"), 422),
+    "too wide": (INFER_PATH, tensors(b"[1,2,3]", b"[1,3]"), 422),
+    "NaN in tensors": (INFER_PATH, tensors(b"[NaN,1]"), 400),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "status"), BODIES.values(), ids=list(BODIES))
+def test_a_body_with_two_meanings_or_none_is_refused(
+    server: Server, path: str, body: bytes, status: int
+) -> None:
+    found, _, answer = server.call("POST", path, body)
+    assert found == status, answer
+    error = answer if path.startswith("/v2") else answer["error"]
+    assert {"code", "message", "hint", "details"} <= set(error)
+    assert error["code"] == ("malformed" if status == 400 else error["code"])
+
+
+@pytest.mark.parametrize("path", ["/predict", TRUTH_PATH])
+def test_a_path_for_json_takes_nothing_else(server: Server, path: str) -> None:
+    for kind in ("application/octet-stream", "application/vnd.apache.arrow.stream"):
+        assert server.call("POST", path, ROW, {"Content-Type": kind})[0] == 415
