@@ -54,7 +54,15 @@ def test_every_direct_dependency_has_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/cli.md", "docs/dependencies.md"]
+    "page",
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/cli.md",
+        "docs/dependencies.md",
+        "docs/serving.md",
+    ],
 )
 def test_no_link_to_a_file_is_dead(page: str) -> None:
     path = ROOT / page
