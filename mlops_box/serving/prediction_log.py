@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 SYNC_EVERY_S = 1.0
 POLL_EVERY_S = 0.1
+# With less room a disk counts as full still, though a line would fit.
+ROOM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class PredictionLog:
 
     @property
     def failure(self) -> StorageError | None:
-        """Why the last write failed; ``None`` once one succeeded again."""
+        """Why the last write failed; ``None`` once one succeeded again, or there is room again."""
         return self._failure
 
     def write(self, build: Callable[[Callable[[int], PredictionIds]], bytes]) -> None:
@@ -161,8 +163,11 @@ class PredictionLog:
         self._thread.start()
 
     def tick(self) -> None:
-        """Sync when due; rotate when the segment is full, old, damaged, or asked to by ``segments.rotate``."""
+        """Sync when due; rotate when the segment is full, old, damaged, or asked to by ``segments.rotate``; after a failed
+        write, find out whether writing is possible again."""
         with self._maintenance:
+            if self._failure is not None:
+                self._probe()
             if self._clock.monotonic_s() - self._last_sync_s >= SYNC_EVERY_S:
                 self._sync()
             if self._asked_to_rotate() or self._is_due():
@@ -179,12 +184,28 @@ class PredictionLog:
             self._finish_retired()
 
     def _run(self) -> None:
+        told = ""
         while not self._stop.wait(POLL_EVERY_S):
             try:
                 self.tick()
+                told = ""
             except (BoxError, OSError) as error:
                 # A busy database or a full disk passes; the segment that is open goes on being written meanwhile.
-                log.error("prediction log: %s", error)
+                if str(error) != told:
+                    log.error("prediction log: %s", error)
+                told = str(error)
+
+    def _probe(self) -> None:
+        """Write a line that says nothing: who is told by ``/readyz`` to send no requests would never find out."""
+        place = os.statvfs(self._folder)
+        if place.f_bavail * place.f_frsize < ROOM_BYTES:
+            return
+        with self._lock:
+            if self._segment.broken:
+                return
+            with contextlib.suppress(OSError):
+                self._segment.append(header_line(self._segment.id))
+                self._failure = None
 
     def _is_due(self) -> bool:
         segment = self._segment
