@@ -88,13 +88,17 @@ def access_from(environ: Mapping[str, str]) -> Access:
     return Access(hosts, needs_token=bool(names) or asks, binds_itself=False)
 
 
-def check_tokens(access: Access, tokens: TokenStore) -> None:
+def check_tokens(access: Access, tokens: TokenStore, *, past_ones: bool = False) -> None:
     """Refuse a start that would ask everybody for tokens which nobody has.
 
+    Args:
+        past_ones: Those that have expired or were revoked will do: for a server that is started again, which then
+            refuses everybody as it did before.
+
     Raises:
-        UsageError: Tokens are asked for, and there is no valid one.
+        UsageError: Tokens are asked for, and there is none.
     """
-    if access.needs_token and not tokens.valid():
+    if access.needs_token and not (tokens.list() if past_ones else tokens.valid()):
         raise UsageError(
             "the server would ask for a token, and there is none",
             hint="mlops-box tokens create NAME --scope predict",

@@ -160,7 +160,7 @@ def _tokens_asked_for(options: ServerOptions) -> Iterator[None]:
         yield
         return
     with Box.open(options.home, actor="server") as box:
-        check_tokens(options.access, box.tokens)
+        check_tokens(options.access, box.tokens, past_ones=True)
     make_local_token(options.home.run)
     try:
         yield

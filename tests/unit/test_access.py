@@ -6,11 +6,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from mlops_box.box import Box
+from mlops_box.cli.main import command
 from mlops_box.errors import UsageError
-from mlops_box.serving.access import Access, access_for, access_from, check_tokens, is_loopback
+from mlops_box.serving.access import (
+    Access,
+    access_for,
+    access_from,
+    check_tokens,
+    is_loopback,
+    refuse_from_elsewhere,
+)
 from mlops_box.serving.guard import LOOPBACK
+from mlops_box.serving.problems import HttpProblem
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "::ffff:127.0.0.1"])
@@ -82,3 +92,50 @@ def test_no_start_without_a_valid_token(tmp_path: Path) -> None:
         box.tokens.revoke("app")
         with pytest.raises(UsageError):
             check_tokens(wide, box.tokens)
+        check_tokens(wide, box.tokens, past_ones=True)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        ("127.0.0.1", 3000),
+        ("127.0.0.2", 3000),
+        ("::1", 3000),
+        ("::ffff:127.0.0.1", 1),
+        ("/run/box.sock", None),
+    ],
+)
+def test_where_others_bind_loopback_connections_pass(server: tuple[str, int | None]) -> None:
+    refuse_from_elsewhere(server)
+
+
+@pytest.mark.parametrize(
+    "server", [("192.168.1.5", 3000), ("10.0.0.1", 3000), ("fe80::1", 3000), ("", 3000), None]
+)
+def test_where_others_bind_and_nobody_asks_for_tokens_connections_from_elsewhere_are_refused(
+    server: tuple[str, int | None] | None,
+) -> None:
+    with pytest.raises(HttpProblem) as refused:
+        refuse_from_elsewhere(server)
+    assert refused.value.status == 403
+    assert "MLOPS_BOX_REQUIRE_TOKEN" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--host", "0.0.0.0"], "names"),
+        (["--host", "0.0.0.0", "--allow-host", "box.local"], "token"),
+        (["--allow-host", "box.local"], "token"),
+        (["--allow-host", "*.local"], "host name"),
+        (["--host", "192.168.1.5", "--detach"], "token"),
+        (["--require-token"], "token"),
+    ],
+)
+def test_up_says_what_is_missing_before_anything_starts(
+    tmp_path: Path, options: list[str], says: str
+) -> None:
+    done = CliRunner().invoke(command, ["up", "--no-scheduler", "--home", str(tmp_path / "home"), *options])
+    assert isinstance(done.exception, UsageError)
+    assert says in done.exception.message
+    assert not (tmp_path / "home" / "run" / "up.json").exists()
