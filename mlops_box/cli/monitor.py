@@ -62,6 +62,9 @@ def _text(facts: dict[str, Any]) -> str:
             empty="no window changed: no new predictions and no new ground truth",
         )
     )
+    notes = [note for window in facts["windows"] for note in _notes(window)]
+    if notes:
+        parts.append("said of them\n" + "\n".join(notes))
     if facts["alerts"]:
         parts.append("alerts\n" + "\n".join(_alert(alert) for alert in facts["alerts"]))
     if facts["decisions"]:
@@ -70,6 +73,20 @@ def _text(facts: dict[str, Any]) -> str:
     if subject:
         parts.append(f"next\n  mlops-box why {subject}")
     return "\n\n".join(parts)
+
+
+def _notes(window: dict[str, Any]) -> list[str]:
+    """What a person should know of a window's verdicts: what they could not rest on, what is broken, what is estimated."""
+    said = []
+    if window.get("uncalibrated"):
+        said.append(f"uncalibrated: {window['uncalibrated']}")
+    if window.get("data_reason"):
+        said.append(f"data: {window['data_reason']}")
+    estimate = window.get("estimate")
+    if estimate and estimate["value"] is not None:
+        said.append(estimate["text"])
+    at = window["starts_at"][:16].replace("T", " ")
+    return [f"  {at} {window['version']}  {printable(text)}" for text in said]
 
 
 def _window(window: dict[str, Any]) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ PROFILE_FILE = "reference.profile"
 BASELINE_FILE = "reference.windows"  # the same rows counted window by window: how much windows differ anyway
 ROWS_FILE = "reference.rows"  # a few thousand of them whole
 PARITY_FILE = "parity.json"
+ESTIMATE_FILE = "estimate.json"  # how to estimate the quality of answers whose truth is not known yet
 EVALUATION_FILE = "evaluation.json"
 ENVIRONMENT_FILE = "environment.json"
 CARD_FILE = "card.html"

@@ -219,6 +219,28 @@ class QualityFinding:
 
 
 @dataclass(frozen=True)
+class EstimateFinding:
+    """Quality estimated without ground truth; never to be shown as realised quality.
+
+    Attributes:
+        value: The estimate with its 95 % interval; ``None`` with too few rows.
+        held_out: The metric on the version's held-out rows.
+        text: All of it in words, with what the estimate is blind to.
+    """
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    held_out: float
+    rows: int
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class DataFinding:
     """Is the live data itself whole?
 
@@ -252,6 +274,7 @@ class Window:
 
     Attributes:
         summary: Where its counts and profile lie, latencies, what the options were.
+        estimate: Quality as far as it can be told without ground truth; ``None`` where the version carries no estimator.
     """
 
     model: str
@@ -266,6 +289,7 @@ class Window:
     summary: dict[str, Any]
     profile_digest: str | None
     computed_at: datetime
+    estimate: EstimateFinding | None = None
 
     @property
     def ref(self) -> str:
@@ -284,6 +308,7 @@ class Window:
             "drift": self.drift.to_dict(),
             "quality": self.quality.to_dict() if self.quality else None,
             "data": self.data.to_dict(),
+            "estimate": self.estimate.to_dict() if self.estimate else None,
             "summary": self.summary, "profile_digest": self.profile_digest,
             "computed_at": isoformat(self.computed_at),
         }  # fmt: skip
@@ -299,6 +324,7 @@ class Window:
             data=DataFinding.from_dict(raw["data"]),
             summary=raw["summary"], profile_digest=raw["profile_digest"],
             computed_at=parse_time(raw["computed_at"]),
+            estimate=EstimateFinding(**raw["estimate"]) if raw.get("estimate") else None,
         )  # fmt: skip
 
 

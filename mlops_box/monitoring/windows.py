@@ -10,7 +10,7 @@ from mlops_box.canonical import canonical_json
 from mlops_box.clock import Clock, isoformat, parse_time
 from mlops_box.db import Database, Row
 from mlops_box.errors import NotFoundError
-from mlops_box.monitoring.values import DataFinding, Finding, QualityFinding, Window
+from mlops_box.monitoring.values import DataFinding, EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.objects import ObjectStore
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,6 +99,7 @@ def _to_row(window: Window) -> Row:
         "drift": window.drift.to_dict(),
         "quality": window.quality.to_dict() if window.quality else None,
         "data": window.data.to_dict(),
+        "estimate": window.estimate.to_dict() if window.estimate else None,
     }
     return {
         "model": window.model, "number": window.number,
@@ -120,4 +121,5 @@ def _from_row(row: Row) -> Window:
         data=DataFinding.from_dict(finding["data"]),
         summary=json.loads(row["summary"]), profile_digest=row["profile_digest"],
         computed_at=parse_time(row["computed_at"]),
+        estimate=EstimateFinding(**finding["estimate"]) if finding.get("estimate") else None,
     )  # fmt: skip

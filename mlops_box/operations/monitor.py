@@ -9,7 +9,7 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.monitoring.decisions import Decision
-from mlops_box.monitoring.values import Finding, QualityFinding, Window
+from mlops_box.monitoring.values import EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.operations.decide import decide_for, dispatch_pending, settle
 from mlops_box.operations.launch import Launcher
 from mlops_box.operations.monitor_alerts import AlertChange, update_alerts, watch_runs
@@ -20,6 +20,7 @@ from mlops_box.operations.monitor_windows import (
     Watched,
     assemble,
     judge_drift,
+    judge_estimate,
     judge_quality,
     measure,
 )
@@ -116,7 +117,8 @@ def monitor(
         dues = recorded.run("profile", _measure_all, box, watched, references, recorded.progress)
         findings = recorded.run("drift", _judge_all, dues, references)
         qualities = recorded.run("quality", _quality_all, box, dues)
-        windows = recorded.run("store", _store, box, dues, findings, qualities, retries=2)
+        estimates = [judge_estimate(item, references) for item in _measured(dues)]
+        windows = recorded.run("store", _store, box, dues, findings, qualities, estimates, retries=2)
         alerts = recorded.run("alert", _alert, box, watched, retries=2)
         decided = recorded.run("decide", _decide, box, watched, retries=2)
         acted = recorded.run("act", _act, box, launcher)
@@ -163,12 +165,15 @@ def _quality_all(box: Box, dues: Sequence[Due]) -> list[QualityFinding | None]:
 
 
 def _store(
-    box: Box, dues: Sequence[Due], findings: Sequence[Finding], qualities: Sequence[QualityFinding | None]
+    box: Box,
+    dues: Sequence[Due],
+    findings: Sequence[Finding],
+    qualities: Sequence[QualityFinding | None],
+    estimates: Sequence[EstimateFinding | None],
 ) -> tuple[Window, ...]:
     """Windows, and the note of what they account for, in one transaction."""
     windows = [
-        assemble(box, item, finding, quality)
-        for item, finding, quality in zip(_measured(dues), findings, qualities, strict=True)
+        assemble(box, *parts) for parts in zip(_measured(dues), findings, qualities, estimates, strict=True)
     ]
     accounted = [part for due in dues for part in due.accounted]
     if windows or accounted:
@@ -216,6 +221,7 @@ def _window_line(window: Window) -> dict[str, Any]:
         "rows": window.rows, "drift": window.drift.outcome, "drifted": list(window.drift.drifted),
         "calibrated": window.drift.calibrated, "uncalibrated": window.drift.uncalibrated,
         "together": window.drift.joint_drift, "broken": list(window.data.faults),
+        "estimate": window.estimate.to_dict() if window.estimate else None,
         "data_reason": window.data.reason if window.data.outcome == "bad" else None,
         "quality": window.quality.outcome if window.quality else "cannot_tell",
         "rows_with_truth": window.rows_with_truth, "data": window.data.outcome, "reason": window.drift.reason,

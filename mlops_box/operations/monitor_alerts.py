@@ -121,6 +121,7 @@ def _facts(window: Window) -> dict[str, Any]:
             "key": window.key, "starts_at": isoformat(window.starts_at), "ends_at": isoformat(window.ends_at),
             "rows": window.rows, "complete": window.summary.get("complete"),
         },
+        "estimate": window.estimate.to_dict() if window.estimate else None,
     }  # fmt: skip
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlops_box.models.values import BASELINE_FILE, ROWS_FILE
+from mlops_box.models.values import BASELINE_FILE, ESTIMATE_FILE, ROWS_FILE
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mlops_box.models.encode import Tensors
     from mlops_box.models.runtime import Output
     from mlops_box.models.values import Signature
+    from mlops_box.monitoring.estimate import Estimator
     from mlops_box.monitoring.reference import Reference
     from mlops_box.operations.train_files import Found
 
@@ -35,7 +37,51 @@ def watch_files(found: Found, reference: Reference) -> dict[str, bytes]:
     files = {ROWS_FILE: rows_to_bytes(JointDetector(reference, kept, seed=0).learnt())}
     if time is not None:
         files[BASELINE_FILE] = _baseline(found, reference, rows, time)
+    estimator = _estimator(found)
+    if estimator is not None:
+        files[ESTIMATE_FILE] = estimator.to_json().encode()
     return files
+
+
+def loss_inputs(tensors: Tensors, prediction: Any, signature: Signature) -> Any:
+    """[rows, features and the prediction], float32: categories by their place among the known values, missing is NaN."""
+    import numpy as np
+
+    columns: list[Any] = []
+    if tensors.numeric is not None:
+        columns.append(tensors.numeric)
+    categorical = [feature for feature in signature.features if feature.kind == "categorical"]
+    if tensors.text is not None:
+        for index, feature in enumerate(categorical):
+            known = {value: place for place, value in enumerate(feature.values or ())} | {"": np.nan}
+            columns.append(
+                np.array([known.get(value, -1) for value in tensors.text[:, index]], dtype=np.float32)
+            )
+    return np.column_stack([*columns, np.asarray(prediction, dtype=np.float32)]).astype(np.float32)
+
+
+def _estimator(found: Found) -> Estimator | None:
+    """Learnt on the held-out rows, which the model did not learn from."""
+    import numpy as np
+
+    from mlops_box.evaluation.evaluate import leading_metric
+    from mlops_box.evaluation.metrics import class_index
+    from mlops_box.monitoring.estimate import fit_classifier, fit_regression
+
+    declared, signature, answers = found.project.declaration, found.trained.signature, found.answers
+    output = answers.output
+    if signature.classes is None:
+        prediction = np.asarray(output.prediction, dtype=np.float64)
+        there = np.isfinite(prediction)
+        inputs = loss_inputs(answers.tensors, prediction, signature)[there]
+        error = prediction[there] - answers.truth[there]
+        metric = leading_metric(declared.gates, declared.model.task)
+        return fit_regression(inputs=inputs, error=error, metric=metric, seed=declared.model.seed)
+    assert output.probability is not None
+    assert output.label is not None
+    stated = output.probability[np.arange(len(output.label)), output.label]
+    right = class_index(answers.truth, signature.classes) == output.label
+    return fit_classifier(signature.task, probability=np.asarray(stated, dtype=np.float64), right=right)
 
 
 def _baseline(found: Found, reference: Reference, rows: pa.Table, time: str) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_box.box import Box
-from mlops_box.models.values import BASELINE_FILE, REFERENCE_FILE, ROWS_FILE, ModelVersion
+from mlops_box.models.values import BASELINE_FILE, ESTIMATE_FILE, REFERENCE_FILE, ROWS_FILE, ModelVersion
 from mlops_box.monitoring.budget import Limits, limits_for
 from mlops_box.project import Monitor
 from mlops_box.units import format_duration
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mlops_box.monitoring.baseline import Baseline
     from mlops_box.monitoring.drift import DriftDetector
+    from mlops_box.monitoring.estimate import Estimator
     from mlops_box.monitoring.reference import Reference
 
 
@@ -31,6 +32,7 @@ class References:
 
     box: Box
     _known: dict[str, Reference] = field(default_factory=dict)
+    _estimators: dict[str, Estimator] = field(default_factory=dict)
     _detectors: dict[tuple[str, str], DriftDetector] = field(default_factory=dict)
 
     def of(self, version: ModelVersion) -> Reference:
@@ -58,6 +60,17 @@ class References:
                 uncalibrated=why,
             )
         return self._detectors[key]
+
+    def estimator(self, version: ModelVersion) -> Estimator | None:
+        """How to estimate the version's quality; ``None`` where it carries nothing for that."""
+        from mlops_box.monitoring.estimate import Estimator
+
+        if ESTIMATE_FILE not in version.files:
+            return None
+        if version.ref not in self._estimators:
+            text = self.box.models.file(version, ESTIMATE_FILE).decode()
+            self._estimators[version.ref] = Estimator.from_json(text)
+        return self._estimators[version.ref]
 
     def _baseline(self, version: ModelVersion, monitor: Monitor) -> tuple[Baseline | None, str]:
         from mlops_box.monitoring.baseline import Baseline

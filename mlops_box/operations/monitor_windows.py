@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_box.box import Box
 from mlops_box.canonical import canonical_json
 from mlops_box.models.values import ModelVersion
-from mlops_box.monitoring.values import Finding, QualityFinding, Window
+from mlops_box.monitoring.values import EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.monitoring.windows import EPOCH, window_start
 from mlops_box.operations.monitor_data import judge_data
 from mlops_box.operations.monitor_reference import References
@@ -145,7 +145,37 @@ def judge_quality(box: Box, measured: Measured) -> QualityFinding | None:
     )
 
 
-def assemble(box: Box, measured: Measured, drift: Finding, quality: QualityFinding | None) -> Window:
+def judge_estimate(measured: Measured, references: References) -> EstimateFinding | None:
+    """Quality as far as it can be told without ground truth."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from mlops_box.models.encode import encode_table
+    from mlops_box.monitoring.estimate import estimate_classifier, estimate_regression
+    from mlops_box.operations.monitor_files import loss_inputs
+
+    version = measured.version
+    estimator = references.estimator(version)
+    if estimator is None:
+        return None
+    least = measured.watched.monitor.min_rows
+    rows = measured.table.filter(pc.equal(measured.table["outcome"], "ok"))
+    if estimator.calibration is not None:
+        stated = [max(parts) for parts in rows["probability"].to_pylist() if parts]
+        return estimate_classifier(estimator, np.array(stated, dtype=np.float64), min_rows=least)
+    rows = rows.filter(pc.is_valid(rows["prediction"]))
+    tensors = encode_table(_as_reference_columns(rows, version), version.signature)
+    inputs = loss_inputs(tensors, rows["prediction"].to_numpy(), version.signature)
+    return estimate_regression(estimator, inputs, min_rows=least)
+
+
+def assemble(
+    box: Box,
+    measured: Measured,
+    drift: Finding,
+    quality: QualityFinding | None,
+    estimate: EstimateFinding | None = None,
+) -> Window:
     """The window as it is stored. The newest window may still be open; it is judged as soon as it has enough rows."""
     monitor = measured.watched.monitor
     width = monitor.window
@@ -166,7 +196,7 @@ def assemble(box: Box, measured: Measured, drift: Finding, quality: QualityFindi
         starts_at=measured.starts_at, ends_at=ends_at, rows=measured.table.num_rows,
         rows_with_truth=quality.rows_with_truth if quality else 0,
         drift=drift, quality=quality, data=data, summary=summary,
-        profile_digest=measured.profile_digest, computed_at=now,
+        profile_digest=measured.profile_digest, computed_at=now, estimate=estimate,
     )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ def explain_alert(box: Box, alert_id: str) -> Explanation:
     lines += _window(alert)
     lines += _persistence(alert)
     evidence, otherwise = _evidence(alert)
+    if alert.finding.get("estimate"):
+        evidence = [*evidence, str(alert.finding["estimate"]["text"])]
     lines += ["evidence", *_indent(evidence), "what would have changed it", *_indent(otherwise)]
     decisions = [item for item in box.decisions.list(model=alert.model) if item.alert_id == alert.id]
     followed = [f"decision {item.id}: {item.state}, {_outcome(item)}" for item in decisions]
