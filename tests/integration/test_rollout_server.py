@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from rollout_kit import Kind, Load, declare, propose, register_champion
 from serving_kit import Server, running, start_server
 
 from mlops_box.box import Box
+from mlops_box.operations.rollout import abort
 from mlops_box.operations.why import explain
 from mlops_box.serving.rollout.states import Rollout
 
@@ -18,11 +19,22 @@ CANARY = "canary = [20, 50]"
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    opened = Box.open(tmp_path / "home", actor="tester")
-    declare(opened, CANARY)
-    register_champion(opened)
-    return opened
+def box(tmp_path: Path) -> Iterator[Box]:
+    with Box.open(tmp_path / "home", actor="tester") as opened:
+        declare(opened, CANARY)
+        register_champion(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, Server, Load]]:
+    """One server under load, for one candidate after the other."""
+    with Box.open(tmp_path_factory.mktemp("busy") / "home", actor="tester") as opened:
+        declare(opened, CANARY)
+        register_champion(opened)
+        with running(opened.home.root) as server, Load(lambda: server) as load:
+            waited(lambda: load.answered["rates@1"] > 20)
+            yield opened, server, load
 
 
 def waited(condition: Callable[[], bool], *, limit_s: float = 90.0) -> None:
@@ -49,39 +61,52 @@ def ended(box: Box, rollout: Rollout) -> Rollout:
         ("flipped", "quality"),
     ],
 )
-def test_a_poisoned_candidate_is_reverted_and_no_request_fails(box: Box, kind: Kind, reason: str) -> None:
-    with running(box.home.root) as server, Load(lambda: server, kind=kind, truth=kind == "flipped") as load:
-        waited(lambda: load.answered["rates@1"] > 20)
-        rollout = ended(box, propose(box, kind))
-        before = load.answered.total()
-        waited(lambda: load.answered.total() > before + 20)
+def test_a_poisoned_candidate_is_reverted_and_no_request_fails(
+    busy: tuple[Box, Server, Load], kind: Kind, reason: str
+) -> None:
+    box, _, load = busy
+    load.kind, load.truth = kind, kind == "flipped"
+    rollout = ended(box, propose(box, kind))
+    before = load.answered.total()
+    waited(lambda: load.answered.total() > before + 20)
+    load.truth = False
     assert rollout.state == "rolled_back", rollout.reason
     assert reason in rollout.reason
     assert load.failed == []
     assert box.models.aliases("rates") == {"champion": 1}
     assert reason in "\n".join(explain(box, rollout.id).lines)
     if kind in ("raises", "nan", "wrong_shape", "hangs"):
-        assert load.answered["rates@2"] == 0
+        assert load.answered[rollout.ref] == 0
         found = box.rollouts.evidence(rollout.id)[("canary", 0)].candidate
         assert found.requests <= 20
 
 
-def test_a_good_candidate_becomes_champion_through_shadow_and_canary(box: Box) -> None:
-    declare(box, 'shadow = "1s"\n' + CANARY)
-    with running(box.home.root) as server, Load(lambda: server, kind="good") as load:
-        waited(lambda: load.answered["rates@1"] > 20)
-        rollout = ended(box, propose(box, "good"))
-        before = load.answered["rates@2"]
-        waited(lambda: load.answered["rates@2"] > before + 20)
-        page = server.call("GET", "/metrics")[2]
-    assert rollout.state == "champion", rollout.reason
+def test_a_rollback_by_hand_in_the_middle_is_seen_at_once(busy: tuple[Box, Server, Load]) -> None:
+    box, server, load = busy
+    load.kind = "good"
+    rollout = propose(box, "good")
+    waited(lambda: load.answered[rollout.ref] > 5)
+    abort(box, "rates", reason="enough")
+    waited(lambda: not _answers(server, rollout.ref))
     assert load.failed == []
-    assert box.models.aliases("rates") == {"champion": 2, "last_good": 1}
+
+
+def test_a_good_candidate_becomes_champion_through_shadow_and_canary(
+    busy: tuple[Box, Server, Load],
+) -> None:
+    box, server, load = busy
+    load.kind = "good"
+    declare(box, 'shadow = "1s"\n' + CANARY)
+    rollout = ended(box, propose(box, "good"))
+    assert rollout.state == "champion", rollout.reason
+    for variant in ("shadow", "canary", "champion"):
+        counted = f'variant="{variant}",version="{rollout.number}"'
+        waited(lambda counted=counted: counted in server.call("GET", "/metrics")[2])  # type: ignore[misc]
+    assert load.failed == []
+    assert box.models.aliases("rates") == {"champion": rollout.number, "last_good": 1}
     evidence = box.rollouts.evidence(rollout.id)
     assert set(evidence) == {("shadow", 0), ("canary", 0), ("canary", 1)}
     assert evidence["shadow", 0].candidate.compared >= 100
-    for variant in ("champion", "canary", "shadow"):
-        assert f'model="rates",version="2",variant="{variant}"' in page
     acts = [entry.act for entry in box.ledger.entries(subject=f"rollout:{rollout.id}")]
     assert acts[0] == "rollout.champion"
     assert box.ledger.first_broken() is None
@@ -109,17 +134,6 @@ def test_a_killed_server_goes_on_with_the_rollout_where_it_was(box: Box) -> None
         "SELECT DISTINCT process FROM rollout_evidence WHERE rollout_id = ?", (rollout.id,)
     )
     assert len(processes) == 2
-
-
-def test_a_rollback_by_hand_in_the_middle_is_seen_at_once(box: Box) -> None:
-    from mlops_box.operations.rollout import abort
-
-    with running(box.home.root) as server, Load(lambda: server, kind="good", clients=2) as load:
-        propose(box, "good")
-        waited(lambda: load.answered["rates@2"] > 5)
-        abort(box, "rates", reason="enough")
-        waited(lambda: not _answers(server, "rates@2"))
-    assert load.failed == []
 
 
 def _answers(server: Server, ref: str) -> bool:
