@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -12,11 +13,13 @@ from mlops_box.ids import ModelRef
 from mlops_box.models.golden import Golden
 from mlops_box.models.store import ModelStore
 from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE
-from mlops_box.project import ProjectRegistry
+from mlops_box.project import ProjectRegistry, RegisteredProject
 from mlops_box.serving.memory import give_back
 from mlops_box.serving.refusals import Refusals
 from mlops_box.serving.slot import Slot, load_slot
 from mlops_box.serving.slot_pool import Key, SlotPool
+
+log = logging.getLogger(__name__)
 
 
 class Versions:
@@ -75,7 +78,7 @@ class Versions:
         """The same, answering under the declaration with this digest; raises as :meth:`take`."""
         slot = self.take(key)
         if slot.project_digest != digest:
-            slot = slot.with_project(self._projects.for_model(key[0]))
+            slot = self._under(slot, self._projects.for_model(key[0]))
             self._pool.replace(key, slot)
         return slot
 
@@ -99,7 +102,7 @@ class Versions:
                 continue
             project = self._projects.for_model(key[0])
             if (project.digest if project is not None else "") != slot.project_digest:
-                self._pool.replace(key, slot.with_project(project))
+                self._pool.replace(key, self._under(slot, project))
 
     def shrink(self, *, serving: Collection[Key], undo: Collection[Key]) -> list[Key]:
         """Let go of what there is no room for, see :meth:`SlotPool.shrink`."""
@@ -111,6 +114,15 @@ class Versions:
     def golden_rows(self, slot: Slot) -> tuple[dict[str, Any], ...]:
         """The rows a version proves itself on."""
         return Golden.from_json(self._models.file(slot.version, GOLDEN_FILE)).rows
+
+    def _under(self, slot: Slot, project: RegisteredProject | None) -> Slot:
+        """The version behind another declaration, loaded anew where that asks for another device."""
+        if not slot.suits(project):
+            try:
+                return load_slot(self._models, slot.version, project)
+            except BoxError as error:
+                log.error("%s stays where it runs, it cannot be loaded again: %s", slot.ref, error.message)
+        return slot.with_project(project)
 
     def _load(self, key: Key) -> tuple[Slot, int]:
         version = self._models.get(ModelRef(*key, None))

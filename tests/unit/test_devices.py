@@ -46,8 +46,8 @@ class FakeSession:
     def get_providers(self) -> list[str]:
         return [self._claim, CPU_PROVIDER]
 
-    def run(self, names: Any, feed: Any) -> list[Any]:
-        answers = self._session.run(names, feed)
+    def run(self, names: Any, feed: Any, options: Any = None) -> list[Any]:
+        answers = self._session.run(names, feed, options)
         return [self._change(answer) for answer in answers] if self._claim == CUDA_PROVIDER else answers
 
 

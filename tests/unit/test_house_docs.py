@@ -49,6 +49,7 @@ def test_every_direct_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     page = (ROOT / "docs/dependencies.md").read_text()
     texts = project["dependencies"] + project["optional-dependencies"]["torch"]
+    texts += project["optional-dependencies"]["otel"]
     names = [Requirement(text).name for text in texts]
     assert [name for name in names if name not in page] == []
 

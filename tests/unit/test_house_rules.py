@@ -148,6 +148,7 @@ def test_every_library_we_import_is_declared() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     texts = project["dependencies"] + project["optional-dependencies"]["torch"]
+    texts += project["optional-dependencies"]["otel"]
     declared = {normal(Requirement(text).name) for text in texts}
     providers = metadata.packages_distributions()
     ours = {Path(package).name for package in PACKAGES}
