@@ -1,61 +1,48 @@
-"""kill -9 of a real server under load: no prediction that was answered is missing."""
+"""kill -9 of real servers under load: no prediction and no ground truth that was acknowledged is missing.
+
+The same lives as in ``benchmarks/faults``, which takes a thousand of them: four clients at once, rows as JSON and as raw
+float32, killed at a random moment, some of them while they start.
+"""
 
 from __future__ import annotations
 
-import http.client
-import json
 import random
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-from serving_kit import Server, register_projects, register_rate, start_server
-
+from benchmarks.faults.lives import Acknowledged, compare, forge, live_and_die
+from benchmarks.serving.model import MODEL, build_onnx, fill_box, make_row
 from mlops_box.box import Box
 
-KILLS = 10
-
-
-def ask_until_dead(server: Server, acknowledged: list[str]) -> None:
-    connection = server.connect()
-    body = json.dumps({"rows": [{"a": 1.0, "b": 2.0}, {"a": 2.0, "b": None}]})
-    try:
-        while True:
-            connection.request("POST", "/models/rates/predict", body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            acknowledged.extend(answer["ids"])
-    except (OSError, ValueError, http.client.HTTPException):
-        return
+KILLS = 20
 
 
 @pytest.mark.slow
-def test_no_acknowledged_prediction_is_missing_after_kills(tmp_path: Path) -> None:
-    dice = random.Random(7)
-    acknowledged: list[str] = []
-    with Box.open(tmp_path / "home", actor="tester") as box:
-        register_projects(box)
-        register_rate(box)
+def test_nothing_acknowledged_is_missing_after_20_kills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    fill_box(home, build_onnx(1), make_row(1))
+    monkeypatch.setenv("BENTOML_HOME", str(home / "bentoml"))
+    monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "true")
+    dice, told, servers = random.Random(7), Acknowledged(), forge()
+    with Box.open(home, actor="tester") as box:
         for _ in range(KILLS):
-            server = start_server(box.home.root)
-            clients = [threading.Thread(target=ask_until_dead, args=(server, acknowledged)) for _ in range(3)]
-            for client in clients:
-                client.start()
-            time.sleep(dice.uniform(0.05, 0.5))
-            server.kill()
-            for client in clients:
-                client.join(20)
+            live_and_die(servers, home, dice, told)
             if dice.random() < 0.5:
                 box.predictions.seal()
         box.predictions.seal()
-        stored = box.predictions.predictions("rates")["id"].to_pylist()
-        assert len(acknowledged) > 100 * KILLS / 10
-        assert len(stored) == len(set(stored))
-        assert set(acknowledged) <= set(stored)
+        stored, truths = box.predictions.predictions(MODEL), box.predictions.truth(MODEL)
+        found = compare(
+            told,
+            stored["id"].to_pylist(),
+            stored["prediction"].to_pylist(),
+            dict(zip(truths["id"].to_pylist(), truths["truth_number"].to_pylist(), strict=True)),
+        )
+        assert len(told.answers) > 10 * KILLS
+        assert told.truths
+        assert (found.missing, found.different, found.twice, found.truths_missing) == (0, 0, 0, 0)
         assert box.ledger.first_broken() is None
         assert box.db.read("SELECT COUNT(*) AS n FROM segments WHERE state <> 'sealed'") == [{"n": 0}]
         assert [path.name for path in box.home.predictions.iterdir()] == []
