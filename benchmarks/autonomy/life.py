@@ -30,11 +30,11 @@ from mlops_box.serving.rollout.states import decide as decide_rollout
 from mlops_box.serving.rollout.yardstick import Yardstick, yardstick_for
 
 FEWEST_DAYS = 3
-WINDOW_DAYS = 28  # what a retraining learns from
+WINDOW_DAYS = 84  # what a retraining learns from
 POLICY = Retrain(mode="auto", on=["drift", "quality"], cooldown=timedelta(days=3), budget="2/week")
 PLAN = Plan(
     shadow=timedelta(hours=6), canary=[20, 50], step=timedelta(hours=6), min_requests=60, limits=RolloutLimits(errors=0.05),
-    max_duration=timedelta(days=6), cooldown=timedelta(days=1),
+    max_duration=timedelta(days=14), cooldown=timedelta(days=1),
 )  # fmt: skip
 LIFE = timedelta(days=LIFE_DAYS)
 LOOKS_A_DAY = 8
@@ -77,6 +77,7 @@ class _Way:
     model: Model
     counts: dict[tuple[str, int], StageEvidence] = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker)
+    unknown: list[tuple[int, Counts, float]] = field(default_factory=list)
 
     def stage(self) -> StageEvidence:
         key = (self.rollout.state, self.rollout.step)
@@ -95,7 +96,7 @@ class Life:
         self._days = [world.day(number) for number in range(HISTORY_DAYS)]
         self.champion = self._trained(HISTORY_DAYS - 1)
         self._first = self.champion
-        self._watch = Watch(self.champion, self._history(self.champion))
+        self._watch = Watch(self.champion)
         self._issued: list[datetime] = []
         self._way: _Way | None = None
         self._failed_at: datetime | None = None
@@ -115,7 +116,15 @@ class Life:
         self._serve(day)
         known = [item for item in self._days if item.known_on <= number and item.number >= HISTORY_DAYS]
         for seen in self._watch.look(day, known[-1] if known else None, self.champion):
-            trigger = Trigger(seen.name, "m", "p", str(number), seen.text, since=self.world.at(seen.since))
+            trigger = Trigger(
+                seen.name,
+                "m",
+                "p",
+                str(number),
+                seen.text,
+                since=self.world.at(seen.since),
+                broken=seen.broken,
+            )
             now = self.world.at(number + 1)
             history = History(
                 tuple(sorted(self._issued, reverse=True)),
@@ -150,7 +159,7 @@ class Life:
         return train(table, truth, day=number, poison=poison)
 
     def _labelled(self, number: int, since: int = 0) -> tuple[pa.Table, Array]:
-        """The days since what was seen began, whose truth is known; the newest 28 where these are too few."""
+        """The days since what was seen began, whose truth is known; the newest twelve weeks where these are too few."""
         days = [item for item in self._days if item.known_on <= number][-WINDOW_DAYS:]
         recent = [item for item in days if item.number >= since]
         days = recent if len(recent) >= FEWEST_DAYS else days
@@ -181,6 +190,7 @@ class Life:
 
     def _serve(self, day: Day) -> None:
         """The day's requests one after another; the rollout is looked at every three hours."""
+        self._tell(day.number)
         if self._way is None:
             return
         per_look = REQUESTS_A_DAY // LOOKS_A_DAY
@@ -235,11 +245,19 @@ class Life:
             self._judge(evidence.champion, yard, theirs, day, place)
 
     def _judge(self, counts: Counts, yard: Yardstick, answer: float, day: Day, place: int) -> None:
-        """The truth of a request, where it is known soon enough for the rollout."""
-        if day.known_on - day.number <= 1:
-            loss = yard.loss(answer, None, "", float(day.truth[place]))
-            if loss is not None:
-                counts.judged(loss)
+        """Note how wrong an answer was, to be counted on the day on which the truth is known."""
+        loss = yard.loss(answer, None, "", float(day.truth[place]))
+        if loss is not None and self._way is not None:
+            self._way.unknown.append((day.known_on, counts, loss))
+
+    def _tell(self, number: int) -> None:
+        """Count the truths that are known by now."""
+        way = self._way
+        if way is not None:
+            for known_on, counts, loss in way.unknown:
+                if known_on <= number:
+                    counts.judged(loss)
+            way.unknown = [item for item in way.unknown if item[0] > number]
 
     def _failure(self, model: Model) -> str:
         return "raised" if model.poison == "raises" else "not_finite"
@@ -280,11 +298,7 @@ class Life:
                 f"day {number}: harmful: {before:.3f} -> {after:.3f} {model.poison or ''}"
             )
         self.champion = model
-        self._watch = Watch(model, self._history(model))
-
-    def _history(self, model: Model) -> list[Day]:
-        """The days that a model learnt from: what its reference windows are made of."""
-        return [item for item in self._days if item.known_on <= model.trained_on][-WINDOW_DAYS:]
+        self._watch = Watch(model)
 
     def _worth(self, model: Model, number: int) -> float:
         """Error on fresh rows of a day; a candidate that gives no number is worth nothing."""

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -41,7 +42,8 @@ def live(job: Job) -> Outcome:
 
 def run(todo: Sequence[Job], *, processes: int) -> Iterator[tuple[Job, Outcome]]:
     """Each job with what came of it, in order."""
-    with ProcessPoolExecutor(processes) as pool:
+    # Forking a process that has threads (arrow, numpy) may hang for ever.
+    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
         yield from zip(todo, pool.map(live, todo, chunksize=4), strict=True)
 
 

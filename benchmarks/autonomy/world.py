@@ -1,6 +1,6 @@
 """Small worlds that are known through and through: what comes in, what is true, and what changes when.
 
-Every world has three numbers and a category that come in by the hour, and a target that depends on two of the numbers
+Every world has three numbers and a category that come in by the day, and a target that depends on two of the numbers
 and the category. What differs is what happens at its onset.
 """
 
@@ -22,7 +22,7 @@ KINDS: tuple[Kind, ...] = (
 Array = np.ndarray[Any, Any]
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
-HISTORY_DAYS = 42
+HISTORY_DAYS = 84
 LIFE_DAYS = 42
 REQUESTS_A_DAY = 960
 SENSOR_DAYS = 6
@@ -92,7 +92,10 @@ class World:
         slope = 2.0 - (2.5 * amount if self.kind in ("concept", "late labels") else 0.0)
         # The bend is what a straight line learnt in one place gets wrong in another.
         truth = slope * heat + 0.6 * heat**2 - flow + (kind == "a") + draw.normal(0, 0.5, rows)
-        return pa.table({"heat": heat, "flow": flow, "load": load, "kind": kind}), truth
+        at = np.datetime64(self.at(number).replace(tzinfo=None), "us") + np.arange(rows) * np.timedelta64(
+            1, "s"
+        )
+        return pa.table({"at": at, "heat": heat, "flow": flow, "load": load, "kind": kind}), truth
 
     def _amount(self, number: int) -> float:
         """How much of the change has happened, 0 to 1."""
