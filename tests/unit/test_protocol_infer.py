@@ -14,6 +14,7 @@ from mlops_box.errors import UsageError
 from mlops_box.models.values import Feature, Signature
 from mlops_box.project import parse_project
 from mlops_box.serving.answers import Answers
+from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door
 from mlops_box.serving.problems import ContractViolation, MalformedBody
 from mlops_box.serving.protocols.infer import InferAnswer, parse_request, write_answer
@@ -90,31 +91,49 @@ def test_a_label_has_the_type_of_the_classes(classes: tuple[Any, ...], datatype:
     assert len(label.values) == len(classes)
 
 
-def test_inputs_become_the_columns_that_rows_would_be() -> None:
+def test_few_rows_become_rows_and_many_columns_of_the_same_values() -> None:
     face, door = interface()
-    columns = face.read(tensors(**GOOD), door)
-    assert columns.rows == 2
-    assert np.isnan(columns.values["speed"][1])
-    assert columns.values["kind"].tolist() == ["m", None]
+    rows = face.read(tensors(**GOOD), door)
+    assert rows == [
+        {"speed": 1.5, "count": 3, "on": True, "kind": "m"},
+        {"speed": None, "count": 4, "on": False, "kind": None},
+    ]
+    many = face.read(tensors(**{name: (kind, values * 10) for name, (kind, values) in GOOD.items()}), door)
+    assert isinstance(many, Columns)
+    assert many.rows == 20
+    assert np.isnan(many.values["speed"][1])
+    assert many.values["kind"].tolist() == ["m", None] * 10
+
+
+def test_float32_keeps_the_bounds_of_float32() -> None:
+    face, _ = interface(NUMBERS)
+    edge = float(np.float32(0.1))
+    project = parse_project(PROJECT.replace("max = 100", "max = 0.1"))
+    found = face.read(tensors(speed=("FP32", [edge]), count=("INT64", [1])), Door(NUMBERS, project))
+    assert len(found) == 1
 
 
 def test_a_number_may_come_in_any_number_type() -> None:
     face, door = interface(NUMBERS)
-    for datatype in ("FP16", "FP32", "INT8", "UINT64"):
-        columns = face.read(tensors(speed=(datatype, [2]), count=(datatype, [3])), door)
-        assert [values.tolist() for values in columns.values.values()] == [[2], [3]]
+    for datatype in ("FP16", "FP32", "FP64", "INT8", "UINT64"):
+        found = face.read(tensors(speed=(datatype, [2]), count=(datatype, [3])), door)
+        if isinstance(found, Columns):
+            found = [{name: values.tolist()[0] for name, values in found.values.items()}]
+        assert found == [{"speed": 2, "count": 3}]
 
 
 def test_other_columns_of_the_data_may_come_along() -> None:
     face, door = interface()
-    columns = face.read(tensors(**GOOD, at=("BYTES", ["2026-01-01T00:00:00", "2026-01-02T00:00:00"])), door)
-    assert columns.values["at"].tolist()[0] == "2026-01-01T00:00:00"
+    rows = face.read(tensors(**GOOD, at=("BYTES", ["2026-01-01T00:00:00", "2026-01-02T00:00:00"])), door)
+    assert isinstance(rows, list)
+    assert rows[0]["at"] == "2026-01-01T00:00:00"
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "INT32"])
 def test_a_model_of_numbers_takes_one_matrix_of_any_name(datatype: str) -> None:
     face, door = interface(NUMBERS)
     columns = face.read([from_list("input-0", datatype, (2, 2), [[1, 2], [3, 4]])], door)
+    assert isinstance(columns, Columns)
     found = columns.matrix if columns.matrix is not None else np.stack(list(columns.values.values()), axis=1)
     assert found.tolist() == [[1, 2], [3, 4]]
     assert (columns.matrix is not None) == (datatype in ("FP16", "FP32"))
@@ -123,6 +142,7 @@ def test_a_model_of_numbers_takes_one_matrix_of_any_name(datatype: str) -> None:
 def test_a_matrix_of_doubles_keeps_its_doubles() -> None:
     face, door = interface(NUMBERS)
     columns = face.read([from_list("x", "FP64", (1, 2), [0.1, 2])], door)
+    assert isinstance(columns, Columns)
     assert columns.values["speed"].tolist() == [0.1]
 
 

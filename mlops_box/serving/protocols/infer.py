@@ -139,7 +139,7 @@ def _input(item: Any, tail: memoryview) -> tuple[Tensor, memoryview]:
     if not isinstance(name, str) or not name:
         raise UsageError("an input has no name", hint=_EXAMPLE)
     shape = tensor_shape(name, item.get("shape"), item.get("datatype"))
-    parameters = _parameters(item, f"input {name[:60]!r}")
+    parameters = _parameters(item, f"input {name[:60]!r}") if "parameters" in item else {}
     if _SIZE_KEY not in parameters:
         if "data" not in item:
             raise UsageError(f"input {name[:60]!r} has no data", hint=_EXAMPLE)

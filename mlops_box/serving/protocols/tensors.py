@@ -178,9 +178,12 @@ def from_list(name: str, datatype: str, shape: tuple[int, ...], data: object) ->
 
 
 def _array(name: str, datatype: str, flat: Sequence[Any]) -> npt.NDArray[Any]:
+    dtype = DTYPES[datatype]
     try:
-        with np.errstate(over="ignore"):
-            return np.array(flat, dtype=DTYPES[datatype])
+        if dtype.kind != "f" or dtype.itemsize == 8:
+            return np.array(flat, dtype=dtype)
+        with np.errstate(over="ignore"):  # what becomes infinite is for the door
+            return np.array(flat, dtype=dtype)
     except OverflowError:
         raise UsageError(f"input {name[:60]!r} has a value beyond {datatype}") from None
 
