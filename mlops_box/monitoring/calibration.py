@@ -68,8 +68,7 @@ class Calibrator:
                 f"the training rows hold {len(baseline)} windows of this length, {MIN_WINDOWS} are needed"
             )
         season, places = found
-        # The newest of the class; windows with more rows than this one are thinned to its number.
-        places = places[-_MOST:]
+        # Windows with more rows than this one are thinned to its number.
         usual_rows = float(np.median([baseline.rows[place] for place in places]))
         thin = _step(rows) if usual_rows > _THIN_ABOVE * rows else None
         key = (season, thin)
@@ -93,9 +92,17 @@ class Calibrator:
                 continue
             merged = counted.merged(reference)
             columns.append(merged)
-            usual[reference.name] = _usual(merged, counted.thinned(thin) if thin else counted)
+            spread = _spread(counted)
+            usual[reference.name] = _usual(merged, spread.thinned(thin) if thin else spread)
             crowding[reference.name] = _crowding(counted)
         return Yardstick(season, len(places), "", tuple(columns), usual, crowding)
+
+
+def _spread(history: ColumnHistory) -> ColumnHistory:
+    """At most so many windows, from all of the time there was: the newest alone might be of one season."""
+    if len(history) <= _MOST:
+        return history
+    return history.take(np.linspace(0, len(history) - 1, _MOST).astype(int))
 
 
 def _usual(reference: ColumnReference, history: ColumnHistory) -> dict[str, Usual]:
