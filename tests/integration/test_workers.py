@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -265,10 +266,15 @@ def test_workers_come_with_load_and_go_with_calm_without_a_failed_request(own: B
         assert metric(server, "mlops_box_requests_total") == load.answered + len(quiet.answers)
 
 
-def test_no_worker_outlives_its_doorkeeper_and_a_hanging_one_gets_no_connections(own: Box) -> None:
+def test_a_hanging_worker_gets_no_connections_loses_none_it_had_not_taken_and_none_outlives_its_doorkeeper(
+    own: Box,
+) -> None:
     with running(own.home.root, "--workers", "2") as server:
         pids = [line["pid"] for line in warm_workers(server, 2)]
         os.kill(pids[0], signal.SIGSTOP)
+        pool = concurrent.futures.ThreadPoolExecutor(8)
+        # Some of these are given to the worker that hangs: it is not known yet.
+        early = [pool.submit(Client(server).ask) for _ in range(8)]
         time.sleep(2.5)
         answered = Counter(Client(server).ask() for _ in range(8))
         assert answered == {1: 8}
@@ -276,6 +282,11 @@ def test_no_worker_outlives_its_doorkeeper_and_a_hanging_one_gets_no_connections
         assert ready[0] == 503
         assert f"process {pids[0]}" in ready[2]["problems"][0]
         assert metric(server, "mlops_box_worker_up") == 1
+        os.kill(pids[0], signal.SIGKILL)
+        assert [asked.result(timeout=60) for asked in early] == [1] * 8
+        pool.shutdown()
+        os.kill(pids[1], signal.SIGSTOP)
         # Stopped or not: the system kills them with their doorkeeper.
+        pids += [child.pid for child in psutil.Process(server.process.pid).children()]
         server.kill()
         until(lambda: not any(map(psutil.pid_exists, pids)), "the end of all workers", timeout_s=15)

@@ -22,7 +22,7 @@ from mlops_box_services.workers.messages import (
     Shed,
     Told,
 )
-from mlops_box_services.workers.passing import give, pair, take
+from mlops_box_services.workers.passing import give, pair, take, taken
 
 from mlops_box.errors import IntegrityError
 from mlops_box.serving.wanted import Wanted
@@ -81,16 +81,38 @@ def test_a_connection_is_handed_over_whole() -> None:
         client.sendall(b"before")
         assert give(ours, accepted)
         accepted.close()
-        (taken,) = take(theirs)
+        assert taken(ours) == 0
+        (got,) = take(theirs)
         assert take(theirs) == []
-        with taken:
-            assert not taken.get_inheritable()
-            taken.setblocking(True)
-            assert taken.recv(100) == b"before"
-            taken.sendall(b"answer")
+        assert taken(ours) == 1
+        with got:
+            assert not got.get_inheritable()
+            got.setblocking(True)
+            assert got.recv(100) == b"before"
+            got.sendall(b"answer")
         assert client.recv(100) == b"answer"
     theirs.close()
     assert not give(ours, client)
+
+
+def test_what_was_taken_is_known_after_death_and_what_was_not_can_be_given_again() -> None:
+    ours, theirs = pair()
+    one, other = socket.socketpair()
+    with one, other:
+        assert give(ours, one)
+        for connection in take(theirs):
+            connection.close()
+        assert give(ours, one)
+        # It dies with one connection untaken: the system lets go of its copy, ours is as good as before.
+        theirs.close()
+        assert taken(ours) == 1
+        assert taken(ours) is None
+        other.sendall(b"request")
+        ours, theirs = pair()
+        assert give(ours, one)
+        (got,) = take(theirs)
+        assert got.recv(100) == b"request"
+        got.close()
 
 
 def test_a_member_finds_itself_on_its_command_line() -> None:

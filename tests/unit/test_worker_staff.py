@@ -34,6 +34,7 @@ class Case:
             on_started=lambda worker: None,
             on_ask=lambda worker, ask: None,
             on_end=lambda worker, last, died: self.ended.append((worker.number, died)),
+            on_rescued=lambda connections: None,
             on_hopeless=self.hopeless.append,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import itertools
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 from mlops_box.serving.metrics_snapshot import MetricsSnapshot
 from mlops_box_services.workers.messages import Ask, Channel, Prepared, Report
-from mlops_box_services.workers.passing import give
+from mlops_box_services.workers.passing import give, taken
 
 # starting: not yet told what to serve. warm: gets connections. leaving: finishes what it has. gone: its process has ended.
 State = Literal["starting", "warm", "leaving", "gone"]
@@ -51,6 +52,8 @@ class Colleague:
         self.problem: str | None = None
         self.channel = channel
         self._door = door
+        self._untaken: collections.deque[socket.socket] = collections.deque()
+        asyncio.get_running_loop().add_reader(door, self._note_taken)
         self._questions: dict[int, asyncio.Future[Any]] = {}
         self._preparing: dict[int, asyncio.Future[Prepared | None]] = {}
         self._numbers = itertools.count()
@@ -65,11 +68,19 @@ class Colleague:
         return max(0, self.given - self.lost)
 
     def hand(self, connection: socket.socket) -> bool:
-        """Hand a connection over; ``False`` when it takes none."""
-        if not give(self._door, connection):
+        """Hand a connection over for good; ``False`` when it takes none."""
+        if self.state == "gone" or not give(self._door, connection):
             return False
         self.given += 1
+        self._untaken.append(connection)
         return True
+
+    def _note_taken(self) -> None:
+        count = taken(self._door)
+        if count is None:
+            asyncio.get_running_loop().remove_reader(self._door)
+        for _ in range(count or 0):
+            self._untaken.popleft().close()
 
     async def ask(self, what: str, timeout_s: float) -> Any:
         """Its answer; ``None`` when it gives none in time."""
@@ -105,13 +116,18 @@ class Colleague:
     def has_prepared(self, message: Prepared) -> None:
         _resolve(self._preparing.get(message.generation), message)
 
-    def end(self) -> None:
-        """It is gone: nobody waits for it any longer."""
+    def end(self) -> list[socket.socket]:
+        """Its process has ended: nobody waits for it any longer. Returns the connections that it had not yet taken."""
         self.state = "gone"
         self.channel.close()
+        self._note_taken()
+        asyncio.get_running_loop().remove_reader(self._door)
         self._door.close()
         for waiting in (*self._questions.values(), *self._preparing.values()):
             _resolve(waiting, None)
+        rescued = list(self._untaken)
+        self._untaken.clear()
+        return rescued
 
 
 def _resolve(future: asyncio.Future[Any] | None, content: Any) -> None:

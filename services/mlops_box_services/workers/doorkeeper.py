@@ -85,6 +85,7 @@ class Doorkeeper:
             on_started=lambda worker: self._begin(self._admit(worker)),
             on_ask=lambda worker, ask: self._begin(self._answer(worker, ask)),
             on_end=lambda worker, last, died: self._totals.keep(worker, last, died=died),
+            on_rescued=self._again,
             on_hopeless=self._give_up,
         )  # fmt: skip
         self._staff.wanted = policy.least
@@ -95,6 +96,7 @@ class Doorkeeper:
         self._given = itertools.count()
         self._last_given: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[socket.socket] = []
         self._is_open = False
         self._was_open = False
         self._status = 0
@@ -139,12 +141,17 @@ class Doorkeeper:
             task.cancel()
         await asyncio.gather(*tending, return_exceptions=True)
         self._routing.close()
+        for connection in self._waiting:
+            connection.close()
 
     async def _tend(self) -> None:
         while not self._stop.is_set():
             await self._staff.tend(self._loop.time())
             if not self._staff.warm():
                 self._close_door()
+            elif self._waiting:
+                waiting, self._waiting = self._waiting, []
+                self._again(waiting)
             await asyncio.sleep(TICK_S)
 
     async def _admit(self, worker: Colleague) -> None:
@@ -187,9 +194,8 @@ class Doorkeeper:
                 self._close_door()
                 self._loop.call_later(0.2, self._open_door)
                 return
-            with connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._hand(connection)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._hand(connection)
 
     def _hand(self, connection: socket.socket) -> None:
         now_s = self._loop.time()
@@ -201,7 +207,12 @@ class Doorkeeper:
                 self._last_given[number] = next(self._given)
                 return
             del warm[number]
-        log.error("a connection was dropped: no worker takes it")
+        self._waiting.append(connection)
+
+    def _again(self, connections: Sequence[socket.socket]) -> None:
+        """Connections whose worker died before it looked at them; nothing was read from them."""
+        for connection in connections:
+            self._hand(connection)
 
     def _move_connections(self) -> None:
         """Have some connections end politely: their clients come again and are spread over all."""

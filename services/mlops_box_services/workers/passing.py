@@ -1,4 +1,8 @@
-"""Handing an open connection to another process (SCM_RIGHTS, unix(7))."""
+"""Handing an open connection to another process (SCM_RIGHTS, unix(7)).
+
+Who takes a connection says so, in one byte, before it reads from it. What was given and not yet taken when the other side
+dies has lost nothing, and can be given to somebody else.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,21 @@ def give(end: socket.socket, connection: socket.socket) -> bool:
     return True
 
 
+def taken(end: socket.socket) -> int | None:
+    """How many more have been taken since this was last asked; ``None`` when the other side has gone."""
+    count = 0
+    while True:
+        try:
+            data = end.recv(4096)
+        except BlockingIOError:
+            return count
+        except OSError:
+            data = b""
+        if not data:
+            return count or None
+        count += len(data)
+
+
 def take(end: socket.socket) -> list[socket.socket]:
     """The connections that wait, without waiting for more; each comes with the one byte it was sent with."""
     found: list[socket.socket] = []
@@ -40,4 +59,6 @@ def take(end: socket.socket) -> list[socket.socket]:
             connection.set_inheritable(False)
             connection.setblocking(False)
             found.append(connection)
+    if found:
+        end.send(b"t" * len(found))
     return found

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ class Staff:
         on_started: Told of a worker that waits to be told what to serve.
         on_ask: Answers what a worker asks about all.
         on_end: Told of a worker that ended, of its last counts, and whether nobody had asked it to.
+        on_rescued: Gets the connections that an ended worker had not yet taken.
         on_hopeless: Told of the exit status when no worker ever came up.
 
     Attributes:
@@ -63,6 +65,7 @@ class Staff:
         on_started: Callable[[Colleague], None],
         on_ask: Callable[[Colleague, Ask], None],
         on_end: Callable[[Colleague, str | None, bool], None],
+        on_rescued: Callable[[list[socket.socket]], None],
         on_hopeless: Callable[[int], None],
     ):
         self._home = home
@@ -70,6 +73,7 @@ class Staff:
         self._on_started = on_started
         self._on_ask = on_ask
         self._on_end = on_end
+        self._on_rescued = on_rescued
         self._on_hopeless = on_hopeless
         self._backoffs: dict[int, Backoff] = {}
         self._due_s: dict[int, float] = {}
@@ -187,8 +191,9 @@ class Staff:
 
     def _ended(self, worker: Colleague, status: int, last: str | None, now_s: float) -> None:
         was = worker.state
-        worker.end()
+        open_ = worker.open
         self.all.remove(worker)
+        self._on_rescued(worker.end())
         shutil.rmtree(self._home.run / f"prometheus-{worker.pid}", ignore_errors=True)
         asked = was == "leaving" or self._stopping
         self._on_end(worker, last, not asked)
@@ -200,7 +205,7 @@ class Staff:
         self._due_s[worker.number] = now_s + delay_s
         log.error(
             "worker %d (process %d) ended, status %d, with %d connections; the next one in %.1f s",
-            worker.number, worker.pid, status, worker.open, delay_s,
+            worker.number, worker.pid, status, open_, delay_s,
         )  # fmt: skip
         if not self._was_warm and (backoff.deaths >= START_DEATHS or status in _HOPELESS):
             self._on_hopeless(status)
