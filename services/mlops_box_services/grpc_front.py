@@ -15,12 +15,13 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from mlops_box.errors import BusyError
+from mlops_box.errors import BusyError, UnavailableError
 from mlops_box.serving.guard import MAX_BODY_BYTES
 from mlops_box_services.grpc_auth import TokenInterceptor
 from mlops_box_services.grpc_call import SERVICE
 from mlops_box_services.grpc_port import Place, place_text
 from mlops_box_services.grpc_service import InferenceService
+from mlops_box_services.oip_api import is_ready
 from mlops_box_services.runtime import Runtime
 from mlops_box_services.stubs import open_inference_pb2 as pb
 from mlops_box_services.stubs.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
@@ -28,7 +29,7 @@ from mlops_box_services.stubs.open_inference_pb2_grpc import add_GRPCInferenceSe
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
-HEALTH_EVERY_S = 0.25
+HEALTH_EVERY_S = 0.5
 MAX_CALLS = 4096
 # Algorithms that messages may be packed with: none (bit 0). What a message becomes when it is unpacked has no limit.
 _NO_COMPRESSION = 1
@@ -77,7 +78,8 @@ class GrpcFront:
             raise BusyError(
                 f"gRPC cannot listen at {self._target}", hint="choose another --grpc-port, or --no-grpc"
             ) from error
-        await self._tell_health()
+        # Other workers are not asked yet: one that starts does not hear their answers.
+        await self._tell_health(bool(self._runtime.readiness()["ready"]))
         await server.start()
         self._server = server
         self._health_task = asyncio.create_task(self._keep_health())
@@ -98,12 +100,16 @@ class GrpcFront:
     async def _keep_health(self) -> None:
         while True:
             await asyncio.sleep(HEALTH_EVERY_S)
-            await self._tell_health()
+            try:
+                ready = await is_ready(self._runtime)
+            except UnavailableError:
+                ready = False
+            await self._tell_health(ready)
 
-    async def _tell_health(self) -> None:
-        """What the health service says is what ``/readyz`` says, a quarter of a second later at most."""
+    async def _tell_health(self, ready: bool) -> None:
+        """What the health service says is what ``/readyz`` says, half a second later at most."""
         statuses = health_pb2.HealthCheckResponse
-        status = statuses.SERVING if self._runtime.readiness()["ready"] else statuses.NOT_SERVING
+        status = statuses.SERVING if ready else statuses.NOT_SERVING
         for service in (health.OVERALL_HEALTH, SERVICE):
             await self._health.set(service, status)
 

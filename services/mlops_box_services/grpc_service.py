@@ -42,7 +42,7 @@ class InferenceService:
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Any) -> pb.ServerReadyResponse:
-        return pb.ServerReadyResponse(ready=bool(self._runtime.readiness()["ready"]))
+        return await self._answered("ServerReady", self._ready, request, context)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:
         return await self._answered("ModelReady", self._model_ready, request, context)
@@ -59,6 +59,9 @@ class InferenceService:
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         return await self._answered("ModelInfer", self._model_infer, request, context)
+
+    async def _ready(self, call: GrpcCall, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=await oip_api.is_ready(self._runtime))
 
     async def _model_ready(self, call: GrpcCall, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         ready = await oip_api.is_model_ready(self._runtime, request.name, request.version)

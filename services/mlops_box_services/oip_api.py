@@ -111,6 +111,13 @@ async def model_metadata(
     }
 
 
+async def is_ready(runtime: Runtime) -> bool:
+    """What ``/readyz`` says: for all workers, where there are several."""
+    family = runtime.family
+    found = runtime.readiness() if family is None else await family.readiness()
+    return bool(found["ready"])
+
+
 async def is_model_ready(runtime: Runtime, model: str, version: str) -> bool:
     """Whether it can answer: a champion that is warm, or a version that could be loaded.
 
@@ -156,7 +163,7 @@ async def _live(exchange: Exchange) -> Answer:
 
 
 async def _ready(exchange: Exchange) -> Answer:
-    ready = bool(exchange.runtime.readiness()["ready"])
+    ready = await is_ready(exchange.runtime)
     return json_answer({"ready": ready, "live": True}, 200 if ready else 503)
 
 

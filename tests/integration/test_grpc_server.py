@@ -255,6 +255,23 @@ def test_where_tokens_are_asked_for_grpc_asks_too(tmp_path: Path) -> None:
             )
 
 
+def test_the_health_service_follows_readiness(tmp_path: Path) -> None:
+    with (
+        open_box(tmp_path) as box,
+        running(box.home.root) as server,
+        grpc.insecure_channel(server.address.grpc_target) as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=WAIT_S)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        register_rate(box, 2.0, 1.0, wrong=True)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert not GRPCInferenceServiceStub(channel).ServerReady(pb.ServerReadyRequest()).ready
+        register_rate(box, 3.0, 1.0)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
+
+
 def test_workers_share_the_port_and_add_up_what_they_count(tmp_path: Path) -> None:
     with open_box(tmp_path) as box, running(box.home.root, "--workers", "2") as server:
         for _ in range(8):
