@@ -19,6 +19,9 @@ import uvloop
 from mlops_box.home import Home
 from mlops_box_services.bounded_http import ConnectionBounds, connections_possible, sweep
 from mlops_box_services.eager_http import EagerHttpProtocol
+from mlops_box_services.exchange import App
+from mlops_box_services.front import Front
+from mlops_box_services.late import LateApp
 from mlops_box_services.options import ServerOptions
 from mlops_box_services.runtime import Runtime
 
@@ -111,9 +114,6 @@ def opened(options: ServerOptions, *, follow: bool = True) -> Iterator[Runtime]:
     Args:
         follow: Watch box.db for promotions; otherwise somebody else says what to serve.
     """
-    # Imported first: what is loaded now, the runtime takes out of the garbage collector's sight.
-    import mlops_box_services.service  # noqa: F401
-
     runtime = Runtime(options.home, access_log=options.access_log, follow=follow, access=options.access)
     try:
         yield runtime
@@ -132,15 +132,18 @@ def beside(options: ServerOptions, runtime: Runtime) -> Beside | None:
 
 def config_for(runtime: Runtime, *, grace_s: int = GRACE_S) -> uvicorn.Config:
     """uvicorn's settings for the service around ``runtime``; call it inside :func:`bentoml_in`."""
-    from mlops_box_services.service import service
 
     class HttpProtocol(EagerHttpProtocol):
         bounds = ConnectionBounds(connections=connections_possible(runtime.access.connections))
 
-    service.open_runtime = lambda: runtime
-    service.access = runtime.access
+    def pages() -> App:
+        from mlops_box_services.service import service
+
+        service.runtime = runtime
+        return service.pages()
+
     return uvicorn.Config(
-        service.to_asgi(), http=HttpProtocol, proxy_headers=False, lifespan="on", access_log=False,
+        Front(LateApp(pages), lambda: runtime, access=runtime.access), http=HttpProtocol, proxy_headers=False, lifespan="on", access_log=False,
         server_header=False, log_level="warning", log_config=None, timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=grace_s, ws="none",
     )  # fmt: skip

@@ -33,9 +33,13 @@ class BoxService(Service):  # type: ignore[misc]
     runtime: Runtime | None = None
 
     def to_asgi(self, is_main: bool = True) -> App:
-        inner = super().to_asgi(is_main=is_main)
         access = self.access or access_from(os.environ)
-        return Front(inner, lambda: self._open(access), access=access)
+        return Front(super().to_asgi(is_main=is_main), lambda: self._open(access), access=access)
+
+    def pages(self) -> App:
+        """BentoML's own app alone, for a server that has opened what serves itself: set :attr:`runtime` first."""
+        app: App = super().to_asgi(is_main=True)
+        return app
 
     def _open(self, access: Access) -> Runtime:
         opened = self.open_runtime() if self.open_runtime else Runtime(home_from(os.environ), access=access)
