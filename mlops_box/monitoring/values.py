@@ -100,6 +100,12 @@ class FeatureFinding:
         return bool(judged) and all(result.usual is not None for result in judged)
 
 
+def unwatched(name: str, kind: Literal["numeric", "categorical"], why: str) -> FeatureFinding:
+    """A column of which nothing can be said."""
+    told = TestResult(MISSING, "cannot_tell", None, None, None, 0.0, f"cannot tell: {why}")
+    return FeatureFinding(name, kind, "cannot_tell", (told,), 0, 0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Finding:
     """A window against its reference.

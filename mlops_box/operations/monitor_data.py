@@ -66,7 +66,7 @@ def broken_rules(rows: pa.Table, declaration: Project | None) -> dict[str, int]:
     features = [
         name
         for name in declaration.model.features
-        if name in declared and _FEATURE + name in rows.column_names
+        if name in declared and _FEATURE + name in rows.column_names and name not in declaration.serve.redact
     ]
     contract = RowContract(declaration.data.contract, features)
     columns = {name: _as_declared(rows[_FEATURE + name], declared[name].type) for name in features}

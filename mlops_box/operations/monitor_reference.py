@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mlops_box.box import Box
@@ -28,7 +28,7 @@ def limits_of(monitor: Monitor) -> Limits:
 
 @dataclass
 class References:
-    """References and detectors of versions, each made once in a run."""
+    """References and detectors of versions, each made once in a run; of the columns that the log holds."""
 
     box: Box
     _known: dict[str, Reference] = field(default_factory=dict)
@@ -39,9 +39,21 @@ class References:
         from mlops_box.monitoring.reference import Reference
 
         if version.ref not in self._known:
-            data = self.box.models.file(version, REFERENCE_FILE)
-            self._known[version.ref] = Reference.from_bytes(data)
+            whole, hidden = self._whole(version), self.redacted(version)
+            columns = tuple(column for column in whole.columns if column.name not in hidden)
+            self._known[version.ref] = Reference(whole.rows, columns)
         return self._known[version.ref]
+
+    def redacted(self, version: ModelVersion) -> tuple[str, ...]:
+        """Features whose values are not logged: nothing can be said of them."""
+        project = self.box.projects.for_model(version.model)
+        hidden = set(project.declaration.serve.redact) if project is not None else set()
+        return tuple(feature.name for feature in version.signature.features if feature.name in hidden)
+
+    def _whole(self, version: ModelVersion) -> Reference:
+        from mlops_box.monitoring.reference import Reference
+
+        return Reference.from_bytes(self.box.models.file(version, REFERENCE_FILE))
 
     def detector(self, version: ModelVersion, monitor: Monitor) -> DriftDetector:
         """Calibrated on the rows the version was made from, where it carries them by windows of the declared length."""
@@ -85,6 +97,11 @@ class References:
                 format_duration(width.total_seconds()) for width in (baseline.width, monitor.window)
             )
             return None, f"{version.ref} was made for windows of {made}, not {declared}: train again"
+        hidden = self.redacted(version)
+        if hidden:
+            names = self._whole(version).names
+            kept = (item for item, name in zip(baseline.columns, names, strict=True) if name not in hidden)
+            baseline = replace(baseline, columns=tuple(kept))
         return baseline, ""
 
     def _rows(self, version: ModelVersion) -> pa.Table | None:
@@ -92,4 +109,5 @@ class References:
 
         if ROWS_FILE not in version.files:
             return None
-        return rows_from_bytes(self.box.models.file(version, ROWS_FILE))
+        rows = rows_from_bytes(self.box.models.file(version, ROWS_FILE))
+        return rows.drop_columns([name for name in self.redacted(version) if name in rows.column_names])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,13 @@ class Watched:
 
 @dataclass(frozen=True)
 class Measured:
-    """One due window with what was counted in it; ``table`` holds its rows, ``sample`` a few thousand."""
+    """One due window with what was counted in it.
+
+    Attributes:
+        table: All its predictions.
+        logged: Those whose rows are logged (``[serve] log_sample``); only of these features can be judged.
+        sample: A few thousand rows of them.
+    """
 
     watched: Watched
     version: ModelVersion
@@ -65,6 +72,7 @@ class Measured:
     profile_digest: str
     counts_digest: str
     table: pa.Table
+    logged: pa.Table
     shapes: dict[str, ColumnShape]
     sample: pa.Table
     sample_digest: str
@@ -108,10 +116,18 @@ def measure(box: Box, watched: Watched, references: References) -> Due:
 
 def judge_drift(measured: Measured, references: References) -> Finding:
     """The window against the reference of the version that answered."""
+    from mlops_box.monitoring.values import unwatched
+
     detector = references.detector(measured.version, measured.watched.monitor)
-    return detector.check_counts(
+    finding = detector.check_counts(
         measured.counts, starts_at=measured.starts_at, shapes=measured.shapes, rows=measured.sample
     )
+    hidden = references.redacted(measured.version)
+    kinds = {feature.name: feature.kind for feature in measured.version.signature.features}
+    told = tuple(
+        unwatched(name, kinds[name], "its values are not logged ([serve] redact)") for name in hidden
+    )
+    return replace(finding, features=finding.features + told) if finding.features else finding
 
 
 def judge_quality(box: Box, measured: Measured) -> QualityFinding | None:
@@ -163,6 +179,9 @@ def judge_estimate(measured: Measured, references: References) -> EstimateFindin
     if estimator.calibration is not None:
         stated = [max(parts) for parts in rows["probability"].to_pylist() if parts]
         return estimate_classifier(estimator, np.array(stated, dtype=np.float64), min_rows=least)
+    if references.redacted(version):
+        return None
+    rows = measured.logged.filter(pc.equal(measured.logged["outcome"], "ok"))
     rows = rows.filter(pc.is_valid(rows["prediction"]))
     tensors = encode_table(_as_reference_columns(rows, version), version.signature)
     inputs = loss_inputs(tensors, rows["prediction"].to_numpy(), version.signature)
@@ -180,13 +199,14 @@ def assemble(
     monitor = measured.watched.monitor
     width = monitor.window
     data = judge_data(
-        measured.table, drift, minimum=monitor.min_rows, declaration=measured.watched.declaration
+        measured.logged, drift, minimum=monitor.min_rows, declaration=measured.watched.declaration
     )
     ends_at = measured.starts_at + width
     now = box.clock.now()
     summary = {
         "counts_digest": measured.counts_digest,
         "rows_digest": measured.sample_digest,
+        "rows_logged": measured.logged.num_rows,
         "complete": now >= ends_at,
         "latency_ms": _latency(measured.table),
         "options": monitor.model_dump(mode="json"),
@@ -203,13 +223,16 @@ def assemble(
 def _measure_one(
     box: Box, watched: Watched, version: ModelVersion, starts_at: datetime, rows: pa.Table, references: References
 ) -> Measured:  # fmt: skip
+    import pyarrow.compute as pc
+
     from mlops_box.monitoring.counts import count_window
     from mlops_box.monitoring.profile import profile_table
     from mlops_box.monitoring.reservoir import draw_rows, rows_to_bytes
     from mlops_box.monitoring.sensors import shapes_of
 
     reference = references.of(version)
-    seen = _as_reference_columns(rows, version)
+    logged = rows.filter(pc.fill_null(rows["sampled"], True))
+    seen = _as_reference_columns(logged, version, without=references.redacted(version))
     counts = count_window(reference, seen)
     stored = canonical_json(counts.to_dict()).encode()
     sample = draw_rows(seen)
@@ -218,13 +241,14 @@ def _measure_one(
         box.objects.put_bytes(profile_table(seen, at=starts_at), kind="profile"),
         box.objects.put_bytes(stored, kind="counts"),
         rows,
+        logged,
         shapes_of(reference, seen),
         sample,
         box.objects.put_bytes(rows_to_bytes(sample), kind="rows"),
     )  # fmt: skip
 
 
-def _as_reference_columns(rows: pa.Table, version: ModelVersion) -> pa.Table:
+def _as_reference_columns(rows: pa.Table, version: ModelVersion, *, without: Sequence[str] = ()) -> pa.Table:
     """The columns under the names the reference uses."""
     import pyarrow as pa
 
@@ -233,7 +257,7 @@ def _as_reference_columns(rows: pa.Table, version: ModelVersion) -> pa.Table:
     columns = {
         feature.name: rows[_FEATURE + feature.name]
         for feature in version.signature.features
-        if _FEATURE + feature.name in rows.column_names
+        if _FEATURE + feature.name in rows.column_names and feature.name not in without
     }
     columns[PREDICTION] = rows["label" if version.task == "multiclass" else "prediction"]
     return pa.table(columns)
