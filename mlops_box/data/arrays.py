@@ -64,12 +64,15 @@ class MatrixContract:
     Args:
         rows: Whose rules.
         features: The columns of the matrix, in order.
+        dtype: Of the matrix: float32 or float64.
     """
 
-    def __init__(self, rows: RowContract, features: Sequence[str]):
+    def __init__(
+        self, rows: RowContract, features: Sequence[str], dtype: type[np.floating[Any]] = np.float32
+    ):
         self._features = tuple(features)
         self._checks = [rows.checks.get(feature) for feature in features]
-        self._low = np.full(len(self._features), np.finfo(np.float32).min)
+        self._low = np.full(len(self._features), np.finfo(dtype).min)
         self._high = -self._low
         self._nullable = np.ones(len(self._features), dtype=bool)
         self._closer: list[int] = []
@@ -81,19 +84,24 @@ class MatrixContract:
             if check.rule.type != "double" or check.allowed is not None:
                 self._closer.append(index)
 
-    def check(self, matrix: npt.NDArray[np.float32]) -> list[Found]:
-        """``(row, problem)`` for every broken rule, by row and then by column; NaN is missing.
-
-        Args:
-            matrix: float32 [rows, features].
-        """
-        good = (matrix >= self._low) & (matrix <= self._high)
+    def plainly_good(self, matrix: npt.NDArray[np.floating[Any]]) -> Mask:
+        """Which values surely pass, [rows, features]; the others need a closer look."""
+        good: Mask = (matrix >= self._low) & (matrix <= self._high)
         if not good.all():
             good |= np.isnan(matrix) & self._nullable
         for index in self._closer:
             check = self._checks[index]
             assert check is not None
             good[:, index] &= plainly_good(check, _as_typed(check, matrix[:, index]))
+        return good
+
+    def check(self, matrix: npt.NDArray[np.floating[Any]]) -> list[Found]:
+        """``(row, problem)`` for every broken rule, by row and then by column; NaN is missing.
+
+        Args:
+            matrix: [rows, features].
+        """
+        good = self.plainly_good(matrix)
         if good.all():
             return []
         found: list[Found] = []

@@ -19,6 +19,7 @@ from mlops_box.serving.columns import Columns
 from mlops_box.serving.json_body import load_json, parse_json, refuse_duplicate_keys
 from mlops_box.serving.problems import MAX_PROBLEMS, ContractViolation
 from mlops_box.serving.records import ParsedRows
+from mlops_box.serving.row_block import RowBlock
 
 Row = dict[str, Any]
 DEFAULT_MAX_ROWS = 1024
@@ -55,6 +56,7 @@ class Door:
         rules = self._contract or RowContract(Contract(), features)
         self._array_contract = ArrayContract(rules)
         self._matrix_contract = MatrixContract(rules, features)
+        self._block = RowBlock(rules, features) if self._all_numeric else None
 
     def parse(self, body: bytes) -> list[Row]:
         """The rows of ``{"rows": [{...}]}``, checked.
@@ -64,7 +66,15 @@ class Door:
             UsageError: It has another form.
             ContractViolation: See :meth:`check`.
         """
-        rows = ParsedRows(self.checked(_object(parse_json(body), ("rows",))["rows"]))
+        found = _object(parse_json(body), ("rows",))["rows"]
+        if not isinstance(found, list):
+            raise UsageError("`rows` is no list", hint='send {"rows": [{...}]}')
+        rows = ParsedRows(found)
+        self._check_count(len(rows))
+        if self._block is not None:
+            rows.matrix = self._block.matrix(rows, body)
+        if rows.matrix is None:
+            self.check(rows)
         refuse_duplicate_keys(body, 1 + sum(map(len, rows)))
         if b"\n" not in body:
             rows.body = body

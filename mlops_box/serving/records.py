@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
+import numpy as np
+import numpy.typing as npt
+
 from mlops_box.serving.columns import Columns
 
 Outcome = Literal["ok", "not_finite"]
 Rows = Sequence[dict[str, Any]] | Columns
 PREDICTION_ID_PATTERN = r"[0-9a-hjkmnp-tv-z]{22}-[0-9a-f]{8}"
+# Spelling a number costs more than joining two texts.
+_TAILS = tuple(f"{number:02x}" for number in range(256))
 _PREDICTION_ID = re.compile(PREDICTION_ID_PATTERN)
 
 
@@ -37,8 +42,14 @@ class PredictionIds(Sequence[str]):
 
     def texts(self) -> list[str]:
         """All of them, as a list."""
-        segment = self._segment
-        return [f"{segment}-{number:08x}" for number in range(self._first, self._first + self._count)]
+        first, end = self._first, self._first + self._count
+        if self._count == 1:
+            return [f"{self._segment}-{first:08x}"]
+        found: list[str] = []
+        for high in range(first >> 8, (end - 1 >> 8) + 1):
+            head = f"{self._segment}-{high:06x}"
+            found += [head + tail for tail in _TAILS[max(0, first - (high << 8)) : end - (high << 8)]]
+        return found
 
     def __len__(self) -> int:
         return self._count
@@ -86,13 +97,15 @@ class PredictionRecord:
 
 
 class ParsedRows(list[dict[str, Any]]):
-    """Rows that were read from a JSON body ``{"rows": [...]}``, which is kept: the log need not write them again.
+    """Rows that were read from a JSON body ``{"rows": [...]}``, with what is known of them since.
 
     Attributes:
-        body: The body; without a line break, since a record is a line.
+        body: The body, which the log need not write anew; without a line break, since a record is a line.
+        matrix: The rows as the model reads them, float32 [rows, features], where they were checked so.
     """
 
     body: bytes | None = None
+    matrix: npt.NDArray[np.float32] | None = None
 
 
 class LoggedRequest(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlops_box.errors import GateError, IntegrityError, UsageError
 from mlops_box.models.devices import Device, Wanted, open_model
@@ -22,6 +22,7 @@ from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, Row
 from mlops_box.serving.log_view import LogView
 from mlops_box.serving.problems import ContractViolation
+from mlops_box.serving.records import ParsedRows
 
 if TYPE_CHECKING:
     from mlops_box.serving.batcher import Batcher
@@ -92,11 +93,12 @@ class Slot:
         if len(requests) == 1:
             return [self.run(requests[0], leash)]
         # All rows are encoded at once, which costs hardly more than encoding one.
-        by_row = [(index, rows) for index, rows in enumerate(requests) if not isinstance(rows, Columns)]
-        by_column = [(index, rows) for index, rows in enumerate(requests) if isinstance(rows, Columns)]
+        by_row = [(index, rows) for index, rows in enumerate(requests) if not _is_block(rows)]
+        by_column = [(index, rows) for index, rows in enumerate(requests) if _is_block(rows)]
         parts = [self._tensors(columns) for _, columns in by_column]
         if by_row:
-            parts.insert(0, self._tensors(list(chain.from_iterable(rows for _, rows in by_row))))
+            one_by_one = cast(Iterable[Sequence[Row]], [rows for _, rows in by_row])
+            parts.insert(0, self._tensors(list(chain.from_iterable(one_by_one))))
         answers = self._answers(concatenate(parts), leash)
         found: dict[int, Answers] = {}
         start = 0
@@ -107,6 +109,8 @@ class Slot:
 
     def _tensors(self, rows: Sequence[Row] | Columns) -> Tensors:
         try:
+            if isinstance(rows, ParsedRows) and rows.matrix is not None:
+                return Tensors(rows.matrix, None)
             if not isinstance(rows, Columns):
                 return self._encode(rows)
             if rows.matrix is not None:
@@ -168,6 +172,11 @@ class Slot:
         """Rows that may wait: as declared, else a few full requests."""
         declared = project.declaration.serve.max_queued if project else None
         return declared or max(_MAX_QUEUED_ROWS, 4 * self.door.max_rows)
+
+
+def _is_block(rows: Sequence[Row] | Columns) -> bool:
+    """Whether they are arrays already."""
+    return isinstance(rows, Columns) or (isinstance(rows, ParsedRows) and rows.matrix is not None)
 
 
 def load_slot(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_box.data.arrays import ArrayContract, MatrixContract
 from mlops_box.data.rows import RowContract
+from mlops_box.models.encode import encode_rows
+from mlops_box.models.values import Feature, Signature
 from mlops_box.project import Contract
+from mlops_box.serving.row_block import FEWEST, RowBlock
 
 CONTRACT = Contract.model_validate(
     {
@@ -140,3 +145,50 @@ def test_the_bound_itself_passes_in_any_precision(kind: str) -> None:
     contract = ArrayContract(RowContract(CONTRACT, ["share", "step"]))
     values = np.array([0.1, 1.0], dtype=kind)
     assert contract.check({"share": values, "step": np.array([0.1, 0.5], dtype=kind)}, 2) == []
+
+
+BLOCK = Contract.model_validate(
+    {
+        "count": {"type": "bigint", "min": -3, "max": 10},
+        "share": {"type": "double", "min": 0.1, "max": 1},
+        "level": {"type": "bigint", "null": True, "in": [1, 2, 11]},
+    }
+)
+_CELLS = st.one_of(
+    st.sampled_from([0.1, 0.5, 1, 1.0, 2, 11, -4, 2**53 + 1, 2**70, 1e39, True, False, None, "1"]),
+    st.floats(0.1, 1),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(_CELLS, _CELLS, _CELLS, _CELLS), min_size=FEWEST, max_size=FEWEST + 4), st.data())
+def test_rows_that_pass_as_a_block_would_pass_one_by_one_and_mean_the_same(
+    cells: list[tuple[Any, Any, Any, Any]], data: st.DataObject
+) -> None:
+    names = data.draw(st.lists(st.sampled_from([*BLOCK.columns, "free"]), min_size=2, unique=True))
+    good = {"count": 1, "share": 0.5, "level": 2, "free": 7.5}
+    spoilt = data.draw(st.sets(st.integers(0, 3)))
+    rows = [
+        {
+            name: cell if place in spoilt else good[name]
+            for place, (name, cell) in enumerate(zip(names, row, strict=False))
+        }
+        for row in cells
+    ]
+    contract = RowContract(BLOCK, names)
+    body = (
+        orjson.dumps({"rows": json.loads(json.dumps(rows))})
+        if not _is_huge(rows)
+        else json.dumps(rows).encode()
+    )
+    matrix = RowBlock(contract, names).matrix(rows, body)
+    if not spoilt:
+        assert matrix is not None
+    if matrix is not None:
+        assert [contract.check(row) for row in rows] == [[]] * len(rows)
+        signature = Signature("regression", "y", tuple(Feature(name, "numeric", "double") for name in names))
+        np.testing.assert_array_equal(matrix, encode_rows(rows, signature).numeric)
+
+
+def _is_huge(rows: list[dict[str, Any]]) -> bool:
+    return any(type(value) is int and value >= 2**64 for row in rows for value in row.values())

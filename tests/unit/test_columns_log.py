@@ -147,6 +147,8 @@ def test_the_event_time_of_columns_is_kept(tmp_path: Path) -> None:
 
 
 def test_ids_are_a_list_that_is_spelt_late() -> None:
+    long = PredictionIds(SEGMENT, 250, 700).texts()
+    assert long == [f"{SEGMENT}-{number:08x}" for number in range(250, 950)]
     ids = PredictionIds(SEGMENT, 254, 3)
     assert list(ids) == ids.texts() == [f"{SEGMENT}-000000fe", f"{SEGMENT}-000000ff", f"{SEGMENT}-00000100"]
     assert ids[-1] == ids.texts()[2]
