@@ -174,7 +174,7 @@ class Load:
 
     Args:
         server: The server to ask; it may be another after a restart.
-        kind: Of the candidate.
+        kind: Of the first candidate.
         truth: Tell the truth of every answer right away.
         forgiving: The server may be away.
 
@@ -194,7 +194,8 @@ class Load:
         forgiving: bool = False,
     ):
         self._server = server
-        self.kind: Kind = kind
+        self._kinds: dict[str, Kind] = {}
+        self._next = kind
         self._pause_s = pause_s
         self.truth = truth
         self._forgiving = forgiving
@@ -203,6 +204,10 @@ class Load:
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
         self.answered: Counter[str] = Counter()
         self.failed: list[str] = []
+
+    def expect(self, kind: Kind) -> None:
+        """The next version that answers is of this kind."""
+        self._next = kind
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -245,7 +250,8 @@ class Load:
             return
         right = row["a"]
         if body["model"] != "rates@1":
-            right = {"constant": 60.0, "flipped": 150.0 - row["a"]}.get(self.kind, right)
+            kind = self._kinds.setdefault(body["model"], self._next)
+            right = {"constant": 60.0, "flipped": 150.0 - row["a"]}.get(kind, right)
         (found,) = body["predictions"]
         if found is None or abs(found - right) > 1e-3:
             self._note_failure(f"{body['model']} answered {found} for {row}")

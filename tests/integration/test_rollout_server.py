@@ -11,7 +11,7 @@ from rollout_kit import Kind, Load, declare, propose, register_champion
 from serving_kit import Server, running, start_server
 
 from mlops_box.box import Box
-from mlops_box.operations.rollout import abort
+from mlops_box.operations.rollout import abort, pause, resume
 from mlops_box.operations.why import explain
 from mlops_box.serving.rollout.states import Rollout
 
@@ -65,7 +65,8 @@ def test_a_poisoned_candidate_is_reverted_and_no_request_fails(
     busy: tuple[Box, Server, Load], kind: Kind, reason: str
 ) -> None:
     box, _, load = busy
-    load.kind, load.truth = kind, kind == "flipped"
+    load.expect(kind)
+    load.truth = kind == "flipped"
     rollout = ended(box, propose(box, kind))
     before = load.answered.total()
     waited(lambda: load.answered.total() > before + 20)
@@ -83,7 +84,7 @@ def test_a_poisoned_candidate_is_reverted_and_no_request_fails(
 
 def test_a_rollback_by_hand_in_the_middle_is_seen_at_once(busy: tuple[Box, Server, Load]) -> None:
     box, server, load = busy
-    load.kind = "good"
+    load.expect("good")
     rollout = propose(box, "good")
     waited(lambda: load.answered[rollout.ref] > 5)
     abort(box, "rates", reason="enough")
@@ -95,7 +96,7 @@ def test_a_good_candidate_becomes_champion_through_shadow_and_canary(
     busy: tuple[Box, Server, Load],
 ) -> None:
     box, server, load = busy
-    load.kind = "good"
+    load.expect("good")
     declare(box, 'shadow = "1s"\n' + CANARY)
     rollout = ended(box, propose(box, "good"))
     assert rollout.state == "champion", rollout.reason
@@ -110,6 +111,30 @@ def test_a_good_candidate_becomes_champion_through_shadow_and_canary(
     acts = [entry.act for entry in box.ledger.entries(subject=f"rollout:{rollout.id}")]
     assert acts[0] == "rollout.champion"
     assert box.ledger.first_broken() is None
+
+
+def test_workers_agree_on_who_meets_the_candidate_and_when_it_is_over(box: Box) -> None:
+    declare(box, CANARY + '\nkey = "a"')
+    server_with_workers = running(box.home.root, "--workers", "2")
+    with server_with_workers as server, Load(lambda: server, kind="raises", clients=6) as load:
+        waited(lambda: load.answered["rates@1"] > 20)
+        assert ended(box, propose(box, "raises")).state == "rolled_back"
+        load.expect("good")
+        rollout = propose(box, "good")
+        waited(lambda: load.answered[rollout.ref] > 0)
+        rows = [{"a": 50.5 + step} for step in range(20)]
+        pause(box, "rates", reason="to look")
+        waited(lambda: box.rollouts.get(rollout.id).paused_at is not None)
+        by = [{server.predict("rates", row)[2]["model"] for _ in range(6)} for row in rows]
+        assert all(len(versions) == 1 for versions in by), "new connections, either worker, the same version"
+        assert set().union(*by) == {"rates@1", rollout.ref}
+        resume(box, "rates", reason="enough seen")
+        assert ended(box, rollout).state == "champion"
+    assert load.failed == []
+    processes = box.db.read(
+        "SELECT DISTINCT process FROM rollout_evidence WHERE rollout_id = ?", (rollout.id,)
+    )
+    assert len(processes) == 2
 
 
 def test_a_killed_server_goes_on_with_the_rollout_where_it_was(box: Box) -> None:
