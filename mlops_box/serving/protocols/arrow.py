@@ -75,7 +75,7 @@ def write_stream(signature: Signature, ref: str, answers: Answers, ids: Sequence
             pa.array(probabilities, from_pandas=True), len(signature.classes)
         )
         metadata["classes"] = orjson.dumps(list(signature.classes)).decode()
-    columns["id"] = pa.array(list(ids), pa.string())
+    columns["id"] = pa.array(ids[:], pa.string())
     batch = pa.record_batch(columns).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
