@@ -16,7 +16,15 @@ def model_list(router: Router) -> dict[str, Any]:
     for route in router.routes():
         slot = router.champion(route.model)
         device = asdict(slot.device) if slot else None
-        found.append({**asdict(route), "task": slot.version.task if slot else None, "device": device})
+        swap = router.last_swap(route.model)
+        found.append(
+            {
+                **asdict(route),
+                "task": slot.version.task if slot else None,
+                "device": device,
+                "last_swap": asdict(swap) if swap else None,
+            }
+        )
     return {"models": found}
 
 

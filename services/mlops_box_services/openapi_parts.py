@@ -99,7 +99,10 @@ SCHEMAS: dict[str, Schema] = {
             "serving": {"type": "integer", "nullable": True},
             "problem": {"type": "string", "nullable": True},
         },
-        {"task": {"type": "string", "nullable": True}},
+        {
+            "task": {"type": "string", "nullable": True},
+            "last_swap": {"type": "object", "nullable": True},
+        },
     ),
     "Readiness": _object(
         {

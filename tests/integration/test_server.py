@@ -298,6 +298,10 @@ def test_a_version_that_fails_its_golden_rows_is_refused_and_the_old_one_goes_on
         while server.call("GET", "/readyz")[0] != 200 and time.monotonic() < deadline + 5:
             time.sleep(0.05)
         assert server.predict("rates", {"a": 1, "b": 1})[2]["model"] == "rates@3"
+        (told,) = server.call("GET", "/models")[2]["models"]
+    # Golden rows (1, 2) and (3, missing): 3 and 3 became 9 and 9.
+    swap = {name: told["last_swap"][name] for name in ("before", "after", "rows", "changed", "largest")}
+    assert swap == {"before": 1, "after": 3, "rows": 2, "changed": 2, "largest": 6.0}
     assert load.failures == []
     assert {number for _, number, _ in load.answers} <= {1, 3}
 
