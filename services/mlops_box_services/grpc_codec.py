@@ -10,8 +10,11 @@ import numpy as np
 
 from mlops_box.errors import UsageError
 from mlops_box.serving.protocols.infer import (
+    MAX_INPUTS,
+    MAX_OUTPUTS,
     InferAnswer,
     InferRequest,
+    check_count,
     check_parameters,
     request_id_of,
 )
@@ -59,6 +62,8 @@ def read_request(message: pb.ModelInferRequest) -> tuple[InferRequest, bool]:
             f"the request has {len(message.inputs)} inputs and {len(raw)} raw_input_contents",
             hint="send the raw contents of every input, or contents in the inputs",
         )
+    check_count(len(message.inputs), MAX_INPUTS, "inputs")
+    check_count(len(message.outputs), MAX_OUTPUTS, "outputs")
     check_parameters(list(message.parameters), "the request")
     tensors = tuple(_input(item, raw[index] if raw else None) for index, item in enumerate(message.inputs))
     outputs: list[str] = []

@@ -249,6 +249,8 @@ def test_raw_tensors_follow_the_json_in_its_order() -> None:
         (request(id=7), "id is no text"),
         (request(id="x" * 300), "300 characters"),
         (request(outputs={}), "is no list"),
+        (request(outputs=[{"name": str(index)} for index in range(65)]), "65 outputs"),
+        ({"inputs": [{}] * 4097}, "4097 inputs"),
         (request(outputs=[{}]), "no name"),
         (request(outputs=[{"name": "a"}, {"name": "a"}]), "name of its own"),
         (request(outputs=[{"name": "a", "parameters": {"classification": 3}}]), "'classification'"),

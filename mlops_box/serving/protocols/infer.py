@@ -18,6 +18,8 @@ from mlops_box.serving.json_body import load_json
 from mlops_box.serving.protocols.tensors import Tensor, from_list, from_raw, tensor_shape, to_raw
 
 MAX_ID = 256
+MAX_INPUTS = 4096
+MAX_OUTPUTS = 64
 _EXAMPLE = 'send {"inputs": [{"name": "x", "shape": [2, 1], "datatype": "FP64", "data": [1, 2]}]}'
 _SIZE_KEY = "binary_data_size"
 _REQUEST_KEYS = ("id", "parameters", "inputs", "outputs")
@@ -79,6 +81,7 @@ def parse_request(body: bytes, header_length: bytes | None) -> InferRequest:
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise UsageError("the request has no inputs", hint=_EXAMPLE)
+    check_count(len(inputs), MAX_INPUTS, "inputs")
     tensors: list[Tensor] = []
     for item in inputs:
         tensor, tail = _input(item, tail)
@@ -160,6 +163,7 @@ def _outputs(items: Any, all_binary: bool) -> tuple[tuple[str, ...] | None, froz
         return None, frozenset()
     if not isinstance(items, list):
         raise UsageError("`outputs` is no list", hint='send {"outputs": [{"name": "prediction"}]}')
+    check_count(len(items), MAX_OUTPUTS, "outputs")
     names: list[str] = []
     binary: set[str] = set()
     for item in items:
@@ -171,6 +175,16 @@ def _outputs(items: Any, all_binary: bool) -> tuple[tuple[str, ...] | None, froz
         if _flag(_parameters(item, f"output {name[:60]!r}"), "binary_data", all_binary):
             binary.add(name)
     return tuple(names), frozenset(binary)
+
+
+def check_count(count: int, limit: int, what: str) -> None:
+    """Pass, or refuse more than any model has: to be asked before they are looked at.
+
+    Raises:
+        UsageError: There are more.
+    """
+    if count > limit:
+        raise UsageError(f"the request has {count} {what}; {limit} are the most")
 
 
 def check_parameters(keys: Sequence[str], owner: str) -> None:
