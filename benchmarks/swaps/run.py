@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--swaps", type=int, default=1000, help="Swaps over which memory is watched.")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--note", default="", help="About the machine, for the results.")
     options = parser.parse_args()
     machine = describe()
     with tempfile.TemporaryDirectory(prefix="swaps-") as folder:
@@ -222,7 +223,7 @@ def _report(
             table(["swaps"] + [str(turn) for turn, _ in memory], [["MiB"] + [f"{value:.0f}" for _, value in memory]]), "",
             f"Between the first quarter and the end it changed by {flat[-1][1] - flat[0][1]:+.1f} MiB; "
             f"{options.swaps * 3 // 4:,} versions that stayed would be {options.swaps * 3:,} MiB.", "",
-            f"{datetime.now(UTC):%Y-%m-%d}. {machine}", "",
+            f"{datetime.now(UTC):%Y-%m-%d}. {machine} {options.note}".rstrip(), "",
             f"Command: `python benchmarks/swaps/run.py --changes {options.changes} --swaps {options.swaps} --clients {options.clients}`",
             "",
         ]
