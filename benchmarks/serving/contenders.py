@@ -54,6 +54,17 @@ def contenders() -> list[Contender]:
     ]  # fmt: skip
 
 
+def forests() -> list[Contender]:
+    """Who serves the slow model."""
+    bento = (sys.executable, "-m", "bentoml", "serve")
+    app = "benchmarks.serving.apps.bento_batchable"
+    return [
+        Contender("mlops-box", f"/models/{MODEL}/predict", (sys.executable, "-m", "mlops_box_services")),
+        Contender("BentoML batchable, scikit-learn", "/predict", (*bento, f"{app}:Sklearn")),
+        Contender("BentoML batchable, the same ONNX", "/predict", (*bento, f"{app}:Onnx")),
+    ]
+
+
 class Running:
     """A started server in a process group of its own."""
 
@@ -92,7 +103,7 @@ def started(contender: Contender, *, home: Path, model: Path, body: bytes) -> It
     if "mlops_box_services" in contender.command:
         arguments += ["--home", str(home)]
     own = {
-        "BENCH_MODEL": str(model), "BENTOML_DO_NOT_TRACK": "true", "BENTOML_HOME": str(home.parent / "bentoml"),
+        "BENCH_MODEL": str(model), "BENCH_FOREST": str(model.with_name("forest.joblib")), "BENTOML_DO_NOT_TRACK": "true", "BENTOML_HOME": str(home.parent / "bentoml"),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "services")]),
     }  # fmt: skip
     log = (home.parent / f"{contender.name.split()[0]}.log").open("wb")

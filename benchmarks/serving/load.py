@@ -36,21 +36,25 @@ def tool() -> str:
     )
 
 
-def measure(url: str, body: bytes, *, connections: int, duration_s: float) -> Sample:
+def measure(
+    url: str, body: bytes, *, connections: int, duration_s: float, content_type: str = "application/json"
+) -> Sample:
     if shutil.which("wrk"):
-        return _wrk(url, body, connections, duration_s)
+        return _wrk(url, body, connections, duration_s, content_type)
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_asyncio(url, body, connections, duration_s))
+        return runner.run(_asyncio(url, body, connections, duration_s, content_type))
 
 
-def _wrk(url: str, body: bytes, connections: int, duration_s: float) -> Sample:
+def _wrk(url: str, body: bytes, connections: int, duration_s: float, content_type: str) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "post.lua"
         script.write_text(
-            'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-            f"wrk.body = [==[{body.decode()}]==]\n"
+            f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{content_type}"\n'
+            + 'wrk.body = "'
+            + "".join(map("\\{:03d}".format, body))
+            + '"\n'
         )
         command = [
             "wrk",
@@ -122,10 +126,10 @@ class _Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def _asyncio(url: str, body: bytes, connections: int, duration_s: float) -> Sample:
+async def _asyncio(url: str, body: bytes, connections: int, duration_s: float, content_type: str) -> Sample:
     place = urlsplit(url)
     head = (
-        f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
+        f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     request = head.encode() + body

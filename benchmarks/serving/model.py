@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,16 +18,23 @@ MODEL = "bench"
 
 def build_onnx(seed: int) -> bytes:
     """The packed graph: ``numeric`` float32 [n, 30] to ``prediction`` float32 [n]."""
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    x, y = _data(seed)
+    return _packed(GradientBoostingRegressor(n_estimators=100, max_depth=3, random_state=seed).fit(x, y))
+
+
+def _data(seed: int) -> tuple[Any, Any]:
+    x = np.random.default_rng(seed).normal(size=(2000, 30)).astype(np.float32)
+    return x, x[:, :5].sum(axis=1) + np.sin(x[:, 5] * 3)
+
+
+def _packed(trained: Any) -> bytes:
     import onnx
     from onnx import TensorProto, helper
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
-    from sklearn.ensemble import GradientBoostingRegressor
 
-    dice = np.random.default_rng(seed)
-    x = dice.normal(size=(2000, 30)).astype(np.float32)
-    y = x[:, :5].sum(axis=1) + np.sin(x[:, 5] * 3)
-    trained = GradientBoostingRegressor(n_estimators=100, max_depth=3, random_state=seed).fit(x, y)
     graph = to_onnx(trained, initial_types=[("numeric", FloatTensorType([None, 30]))], target_opset=18)
     (old,) = (output.name for output in graph.graph.output)
     axes = helper.make_tensor("squeeze_axes", TensorProto.INT64, [1], [1])
@@ -36,6 +44,17 @@ def build_onnx(seed: int) -> bytes:
     graph.graph.output.append(helper.make_tensor_value_info("prediction", TensorProto.FLOAT, ["n"]))
     onnx.checker.check_model(graph)
     return bytes(graph.SerializeToString())
+
+
+def build_forest(seed: int, folder: Path) -> bytes:
+    """A 100-tree random forest: scikit-learn's own in ``folder/forest.joblib``; returns the packed graph."""
+    import joblib
+    from sklearn.ensemble import RandomForestRegressor
+
+    x, y = _data(seed)
+    trained = RandomForestRegressor(n_estimators=100, random_state=seed).fit(x, y)
+    joblib.dump(trained, folder / "forest.joblib")
+    return _packed(trained)
 
 
 def make_row(seed: int) -> dict[str, float]:
