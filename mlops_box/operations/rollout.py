@@ -209,7 +209,7 @@ def _open(box: Box, model: str) -> Rollout:
 def _status(box: Box, rollout: Rollout) -> RolloutStatus:
     if not rollout.is_open:
         return RolloutStatus(rollout, rollout.reason, None)
-    outcome = driver.look(box.rollouts, box.clock, lambda one: forbidden(box, one), rollout)
+    outcome = driver.look(box.rollouts, box.clock, lambda one: forbidden(box, one), rollout, thorough=True)
     due = f"{outcome.state.replace('_', ' ')} is due: " if isinstance(outcome, Transition) else ""
     return RolloutStatus(rollout, due + outcome.reason, outcome.verdict)
 

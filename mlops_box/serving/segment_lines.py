@@ -139,20 +139,22 @@ def read_segment(path: Path, report: SegmentReport) -> Iterator[Record]:
             yield from _records(body, payload)
 
 
-def read_on(path: Path, offset: int) -> tuple[list[Record], int]:
+def read_on(path: Path, offset: int, *, at_most_bytes: int) -> tuple[list[Record], int]:
     """For who follows a segment that grows: the whole records behind ``offset``, and the offset behind the last of them.
 
     Args:
         offset: 0, or what an earlier call gave.
+        at_most_bytes: No record is begun behind so many; the next call goes on.
     """
     found: list[Record] = []
+    stop = offset + at_most_bytes
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return found, offset
     with file:
         file.seek(offset)
-        while (line := file.readline()).endswith(b"\n"):
+        while offset < stop and (line := file.readline()).endswith(b"\n"):
             body = _decode(line)
             payload = b""
             if body is not None and "z" in body:

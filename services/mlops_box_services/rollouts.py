@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 
@@ -69,6 +70,8 @@ class RolloutKeeper:
                 # The thread's boundary: without it rollouts would stand still, silently.
                 log.exception("rollouts are not moved on")
                 self._said = repr(error)
+        with contextlib.suppress(BoxError):
+            self._contests.flush(self._box.rollouts)
 
     def _advance(self) -> None:
         for move in advance(self._box):

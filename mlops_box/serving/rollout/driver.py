@@ -43,8 +43,10 @@ def tick(
     return [_look(store, clock, forbidden, rollout) for rollout in store.open(model)]
 
 
-def look(store: RolloutStore, clock: Clock, forbidden: Forbidden, rollout: Rollout) -> Transition | Hold:
-    """What would be done with a rollout now; nothing is changed."""
+def look(
+    store: RolloutStore, clock: Clock, forbidden: Forbidden, rollout: Rollout, *, thorough: bool = False
+) -> Transition | Hold:
+    """What would be done with a rollout now; nothing is changed. ``thorough``: see :class:`Situation`."""
     champion = store.champion(rollout.model)
     failed_at = store.last_failure_at(rollout.model) if rollout.state == "proposed" else None
     situation = Situation(
@@ -56,6 +58,7 @@ def look(store: RolloutStore, clock: Clock, forbidden: Forbidden, rollout: Rollo
         ),
         cools_until=failed_at + rollout.plan.cooldown if failed_at else None,
         forbidden=forbidden(rollout),
+        thorough=thorough,
         evidence=store.evidence(rollout.id) if rollout.stage is not None else {},
     )
     return decide(rollout, situation)

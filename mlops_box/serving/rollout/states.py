@@ -96,6 +96,7 @@ class Situation:
         champion_since: Since when.
         under_way: Another rollout of the model has left ``proposed``.
         cools_until: When the model's last failed rollout is far enough in the past.
+        thorough: Look for proof that the candidate is good before its stage is over, too: for people who want to know.
         forbidden: Why the candidate may not answer live requests yet (an approval is missing); ``None`` when it may.
     """
 
@@ -105,6 +106,7 @@ class Situation:
     under_way: bool = False
     cools_until: datetime | None = None
     forbidden: str | None = None
+    thorough: bool = False
     evidence: Mapping[tuple[LiveState, int], StageEvidence] = field(default_factory=dict)
 
 
@@ -137,7 +139,12 @@ def decide(rollout: Rollout, situation: Situation) -> Transition | Hold:
     stage = rollout.stage
     if stage is None:
         return _start(rollout, situation)
-    verdict = judge(rollout.plan, stage, situation.evidence, truth_expected=rollout.yardstick.truth_expected)
+    left = stage.lasts - (situation.now - rollout.stage_at)
+    is_due = left <= timedelta() or situation.thorough
+    verdict = judge(
+        rollout.plan, stage, situation.evidence,
+        truth_expected=rollout.yardstick.truth_expected, vouching=is_due,
+    )  # fmt: skip
     if verdict.outcome == "bad":
         return Transition(failed_state(rollout), rollout.step, verdict.reason, verdict)
     if rollout.paused_at is not None:
@@ -147,9 +154,8 @@ def decide(rollout: Rollout, situation: Situation) -> Transition | Hold:
         longest = format_duration(rollout.plan.longest.total_seconds())
         reason = f"not decided within {longest}: {verdict.reason}"
         return Transition(failed_state(rollout), rollout.step, reason, verdict)
-    if verdict.outcome == "cannot_tell":
+    if verdict.outcome == "cannot_tell" and is_due:
         return Hold(verdict.reason, verdict)
-    left = stage.lasts - (situation.now - rollout.stage_at)
     if left > timedelta():
         return Hold(f"{stage} lasts another {format_duration(left.total_seconds())}", verdict)
     state, step = _after(rollout.plan, stage)

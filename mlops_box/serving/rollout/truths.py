@@ -20,8 +20,11 @@ from mlops_box.serving.rollout.states import Rollout
 from mlops_box.serving.rollout.store import RolloutStore
 from mlops_box.serving.segment_lines import read_on
 
-# Predictions that wait for their truth; the oldest go first.
+# Predictions that wait for their truth, and truths that wait for their prediction to be read; the oldest go first.
 MAX_WAITING = 100_000
+MAX_EARLY = 10_000
+# Of each segment in one go: what was written before is caught up with bit by bit.
+_READ_BYTES = 4 * 1024 * 1024
 _VARIANTS: dict[str, Variant] = {"champion": "champion", "canary": "candidate", "shadow": "candidate"}
 
 
@@ -43,12 +46,14 @@ class _Followed:
     Attributes:
         stages: (since, state, step), in the order of time; microseconds.
         waiting: By prediction id; a shadow's answer stands under the id of what it copied.
+        early: Truths whose prediction was not read yet.
         losses: Of predictions that were judged, for truths that are corrected.
     """
 
     rollout: Rollout
     stages: list[tuple[int, LiveState, int]]
     waiting: dict[tuple[str, Variant], _Answer] = field(default_factory=dict)
+    early: dict[str, Truth] = field(default_factory=dict)
     losses: dict[tuple[str, Variant], float] = field(default_factory=dict)
     counts: dict[tuple[LiveState, int, Variant], Counts] = field(default_factory=dict)
     changed: bool = False
@@ -106,13 +111,16 @@ class TruthFollower:
         records = []
         for row in segments:
             found, self._offsets[row["id"]] = read_on(
-                self._folder / row["path"], self._offsets.get(row["id"], 0)
+                self._folder / row["path"], self._offsets.get(row["id"], 0), at_most_bytes=_READ_BYTES
             )
             records += found
         # A truth in one segment may be of a prediction in another: first all answers, then all truths.
         for record in records:
             if isinstance(record, PredictionRecord):
                 self._note(record)
+        for followed in self._followed.values():
+            early, followed.early = list(followed.early.values()), {}
+            _judge(followed, early)
         for record in records:
             if isinstance(record, TruthRecord) and record.at_us >= self._since_us:
                 for followed in self._of(record.model):
@@ -160,11 +168,13 @@ def _judge(followed: _Followed, truths: Iterable[Truth]) -> None:
     yardstick = followed.rollout.yardstick
     variants: tuple[Variant, Variant] = ("champion", "candidate")
     for truth in truths:
+        is_early = True
         for variant in variants:
             key = (truth.id, variant)
             answer = followed.waiting.get(key)
             if answer is None:
                 continue
+            is_early = False
             loss = yardstick.loss(answer.number, answer.label, truth.text, truth.number)
             if loss is None:
                 continue
@@ -172,6 +182,8 @@ def _judge(followed: _Followed, truths: Iterable[Truth]) -> None:
             counts.judged(loss, instead_of=followed.losses.get(key))
             followed.losses[key] = loss
             followed.changed = True
+        if is_early and len(followed.early) < MAX_EARLY:
+            followed.early[truth.id] = truth
 
 
 def _rows(followed: _Followed) -> list[EvidenceRow]:

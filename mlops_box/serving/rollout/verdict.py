@@ -100,6 +100,7 @@ def judge(
     evidence: Mapping[tuple[LiveState, int], StageEvidence],
     *,
     truth_expected: bool = False,
+    vouching: bool = True,
 ) -> Verdict:
     """The verdict on the present stage; earlier ones can still condemn (a truth may come late), but not vouch.
 
@@ -107,6 +108,7 @@ def judge(
     answered by it, that proof is waited for where ground truth is expected.
 
     Args:
+        vouching: Whether to look for proof that the candidate is good, which takes longer than finding it bad.
         truth_expected: Whether the champion's predictions usually get their truth.
     """
     needed = 1 / FALSE_ALARM * sum(len(SIGNALS[one.state]) for one in stages(plan))
@@ -117,7 +119,7 @@ def judge(
         bar = _Bar(needed, vouching)
         return _judge_stage(plan, found, bar, better=better, waits=truth_expected)
 
-    now = look(evidence.get((stage.state, stage.step), nothing), vouching=True)
+    now = look(evidence.get((stage.state, stage.step), nothing), vouching=vouching)
     if now.outcome == "bad":
         return now
     for key, earlier in evidence.items():
