@@ -3,7 +3,10 @@
 uvicorn gives every request a task, and hands body, head and answer over in messages; around a model of 20 µs that is half
 of the work. Here a request whose body came with its head is answered without either: the front's coroutine runs at once,
 in the callback that brought the data, and goes on when its batch is done. Whatever is not plain (a body in several
-pieces, pipelining, upgrades, BentoML's pages) takes uvicorn's own way, which this class only extends.
+pieces, pipelining, upgrades, pages) takes uvicorn's own way, which this class only extends.
+
+What runs so is no task: the handler of a POST may await the batcher and futures, not what asks for the current task, such
+as ``asyncio.timeout``.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ class EagerHttpProtocol(BoundedHttpProtocol):
         if (
             self._front is None
             or busy
+            or self.parser.get_method() != b"POST"
             or self.expect_100_continue
             or self.flow.write_paused
             or self.limit_concurrency is not None
@@ -68,7 +72,7 @@ class EagerHttpProtocol(BoundedHttpProtocol):
             return
         body, self._waiting = self._waiting, None
         scope = cast(Scope, self.scope)
-        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["method"] = "POST"
         path, scope["raw_path"], scope["query_string"] = _split(self.url)
         scope["path"] = path
         assert self._front is not None
@@ -118,9 +122,7 @@ class EagerHttpProtocol(BoundedHttpProtocol):
             parts += (name, b": ", value, b"\r\n")
         if not keep_alive:
             parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        if exchange.method != "HEAD":
-            parts.append(body)
+        parts += (b"\r\n", body)
         return b"".join(parts)
 
     def _default(self) -> bytes:
