@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import math
 import os
 import signal
 import statistics
@@ -231,8 +232,9 @@ def _report(
 
 
 def _quantile(values: list[float], share: float) -> float:
+    """The nearest rank."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 if __name__ == "__main__":
