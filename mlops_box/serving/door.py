@@ -23,6 +23,8 @@ from mlops_box.serving.row_block import RowBlock
 
 Row = dict[str, Any]
 DEFAULT_MAX_ROWS = 1024
+_UNKNOWN = "unknown_column"
+_SHOWN = 100
 
 
 class Door:
@@ -124,7 +126,7 @@ class Door:
                     {"row": index, **problem} for problem in found[: MAX_PROBLEMS - len(problems)]
                 )
         if total:
-            raise ContractViolation(problems, total=total)
+            raise ContractViolation(list(map(self._hinted, problems)), total=total)
 
     def check_columns(self, columns: Columns) -> None:
         """The same for rows that come as columns: the same rules, rule ids and messages; NaN and NaT are null.
@@ -149,7 +151,9 @@ class Door:
             (row, _told(problem))
             for row, problem in self._array_contract.check(self._features_of(columns), columns.rows)
         ]
-        _refuse(sorted(found, key=lambda item: item[0]))
+        found.sort(key=lambda item: item[0])
+        told = [(row, self._hinted(problem)) for row, problem in found[:MAX_PROBLEMS]]
+        _refuse(told, total=len(found))
 
     def _check_matrix(self, columns: Columns, matrix: npt.NDArray[np.float32]) -> None:
         if not self._all_numeric or columns.values:
@@ -206,12 +210,17 @@ class Door:
         return found
 
     def _unknown(self, name: str) -> dict[str, Any]:
-        near = difflib.get_close_matches(name, self._known, n=1)
+        name = name[:_SHOWN]
+        message = f"{name!r} is no column of this model's data"
+        return {"column": name, "rule": _UNKNOWN, "message": message}
+
+    def _hinted(self, problem: dict[str, Any]) -> dict[str, Any]:
+        """With what an unknown name may have meant. Looking that up is slow: only for what is told, by its beginning."""
+        if problem["rule"] != _UNKNOWN:
+            return problem
+        near = difflib.get_close_matches(problem["column"], self._known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it reads {', '.join(self._features[:30])}"
-        return {
-            "column": name, "rule": "unknown_column",
-            "message": f"{name!r} is no column of this model's data", "hint": hint,
-        }  # fmt: skip
+        return {**problem, "hint": hint}
 
     def _time_problems(self, row: Row) -> list[dict[str, Any]]:
         column = self.time_column
@@ -224,10 +233,10 @@ class Door:
         return [{"column": column, "rule": f"{column}.type", "message": message}]
 
 
-def _refuse(found: Sequence[tuple[int, dict[str, Any]]]) -> None:
+def _refuse(found: Sequence[tuple[int, dict[str, Any]]], *, total: int | None = None) -> None:
     if found:
         problems = [{"row": row, **problem} for row, problem in found[:MAX_PROBLEMS]]
-        raise ContractViolation(problems, total=len(found))
+        raise ContractViolation(problems, total=len(found) if total is None else total)
 
 
 def _told(problem: RowProblem) -> dict[str, Any]:
@@ -253,7 +262,7 @@ def _object(value: Any, allowed: Sequence[str]) -> dict[str, Any]:
         raise UsageError("the body is no JSON object", hint=f"send {_example(allowed)}")
     for key in value:
         if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1)
+            near = difflib.get_close_matches(key[:_SHOWN], allowed, n=1)
             raise UsageError(
                 f"the body has an unknown key {key[:60]!r}",
                 hint=f"did you mean {near[0]!r}?" if near else f"send {_example(allowed)}",

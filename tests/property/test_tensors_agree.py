@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_box.models.encode import RowEncoder
@@ -70,6 +70,7 @@ def verdict(read: Any) -> Any:
     return np.nan_to_num(encoded.numeric, nan=-1.0).tolist(), encoded.text.tolist()
 
 
+@settings(max_examples=100, deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=12))
 def test_tensors_mean_what_rows_mean(rows: list[dict[str, Any]]) -> None:
     expected = verdict(lambda: DOOR.checked([dict(row) for row in rows]))
@@ -89,6 +90,7 @@ def test_tensors_mean_what_rows_mean(rows: list[dict[str, Any]]) -> None:
         assert verdict(lambda: FACE.read(raw, DOOR)) == expected
 
 
+@settings(max_examples=100, deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=12), dictionary=st.booleans(), chunks=st.booleans())
 def test_arrow_tables_mean_what_rows_mean(rows: list[dict[str, Any]], dictionary: bool, chunks: bool) -> None:
     expected = verdict(lambda: DOOR.checked([dict(row) for row in rows]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_box.errors import UsageError
@@ -32,12 +32,14 @@ def test_raw_numbers_come_back_as_they_went(datatype: str) -> None:
     assert to_raw(tensor) == values.tobytes()
 
 
+@settings(deadline=None)
 @given(texts=st.lists(st.text(), max_size=8))
 def test_raw_texts_come_back_as_they_went(texts: list[str]) -> None:
     data = to_raw(Tensor("x", "BYTES", (len(texts),), objects(texts)))
     assert from_raw("x", "BYTES", (len(texts),), data).values.tolist() == texts
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=64), count=st.integers(0, 6))
 def test_any_bytes_are_texts_or_refused(data: bytes, count: int) -> None:
     try:

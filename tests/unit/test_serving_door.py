@@ -190,6 +190,17 @@ def test_columns_that_are_no_table_are_refused(door: Door, columns: Columns) -> 
         door.check_columns(columns)
 
 
+def test_many_unknown_names_are_counted_and_a_few_are_told(door: Door) -> None:
+    names = {f"column_{index}": 1.0 for index in range(50_000)} | {"x" * 1_000_000: 1.0}
+    columns = Columns(1, {name: np.ones(1) for name in list(names)[:30]})
+    for check in (lambda: door.check([{"a": 1.0, **names}]), lambda: door.check_columns(columns)):
+        with pytest.raises(ContractViolation) as caught:
+            check()
+        problems: Any = caught.value.details["problems"]
+        assert len(problems) == 20
+        assert all(len(problem["message"]) < 200 and problem["hint"] for problem in problems)
+
+
 def test_a_matrix_cannot_carry_text() -> None:
     with pytest.raises(UsageError, match="not all of the model's features are numbers"):
         Door(FAILS, None).check_columns(Columns(1, {}, np.zeros((1, 2), dtype=np.float32)))

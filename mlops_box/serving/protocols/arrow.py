@@ -194,14 +194,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _numbers(array: pa.Array) -> npt.NDArray[Any]:
-    """Missing is NaN; an integer that a double could not hold beside it stays whole."""
+    """A missing number is NaN, or ``None`` among integers, which stay whole."""
     if pa.types.is_float16(array.type):
         array = array.cast(pa.float32())
     if array.null_count and pa.types.is_integer(array.type):
-        try:
-            array = array.cast(pa.float64())
-        except pa.ArrowInvalid:
-            return objects(array.to_pylist())
+        return objects(array.to_pylist())
     found: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
     return found
 
