@@ -25,6 +25,7 @@ from mlops_box.box import Box
 from mlops_box.db import engine
 from mlops_box.errors import BoxError
 from mlops_box.models.values import Feature, Signature, VersionDraft
+from mlops_box.serving.rollout.states import Transition
 
 SIGNATURE = Signature("regression", "y", (Feature("x", "numeric", "double"),))
 BLOB = b"bytes of an object " * 1000
@@ -60,6 +61,12 @@ def seal(box: Box) -> None:
     box.predictions.seal()
 
 
+def rollout(box: Box) -> None:
+    """The last transition of a rollout: it moves both aliases."""
+    for found in box.rollouts.open("bikes"):
+        box.rollouts.move(found, Transition("champion", found.step, "better"))
+
+
 def row_first(box: Box) -> None:
     """The negative control: a protocol in the wrong order."""
     digest = hashlib.sha256(BLOB).hexdigest()
@@ -70,6 +77,7 @@ def row_first(box: Box) -> None:
 
 OPERATIONS: dict[str, Callable[[Box], None]] = {
     "put_bytes": put_bytes, "put_file": put_file, "register": register, "champion": champion, "seal": seal,
+    "rollout": rollout,
     "row_first": row_first,
 }  # fmt: skip
 

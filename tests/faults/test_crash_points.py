@@ -19,6 +19,9 @@ from mlops_box.canonical import sha256_hex
 from mlops_box.operations.verify import verify
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.records import PredictionRecord
+from mlops_box.serving.rollout.plan import Plan
+from mlops_box.serving.rollout.states import Transition
+from mlops_box.serving.rollout.yardstick import Yardstick
 from mlops_box.serving.segment_lines import record_line
 
 CHILD = Path(__file__).with_name("crash_child.py")
@@ -43,6 +46,10 @@ def base(tmp_path_factory: pytest.TempPathFactory, child: ModuleType) -> Path:
         for run_id in ("run-1", "run-2"):
             box.models.register(child.draft(digest, run_id))
         box.models.set_champion(box.models.get("bikes@1"), reason="first")
+        found = box.rollouts.propose(
+            box.models.get("bikes@2"), base=1, plan=Plan(canary=[5]), yardstick=Yardstick(), reason="test"
+        )
+        assert box.rollouts.move(found, Transition("canary", 0, "test"))
         log = PredictionLog(box.home.predictions, box.db, box.clock)
         log.write(lambda take: record_line(record(take(2))))
         log.close()
@@ -97,12 +104,24 @@ def seal_state(box: Box, child: ModuleType) -> bool:
     return table.num_rows == 2
 
 
+def rollout_state(box: Box, child: ModuleType) -> bool:
+    (found,) = box.rollouts.list("bikes")
+    new = found.state == "champion"
+    aliases = box.models.aliases("bikes")
+    assert aliases == ({"champion": 2, "last_good": 1} if new else {"champion": 1})
+    assert new or found.state == "canary"
+    assert entries(box, "rollout.champion") == new
+    assert entries(box, "model.promote") == (2 if new else 1)
+    return new
+
+
 STATES: dict[str, Callable[[Box, Any], bool]] = {
     "put_bytes": object_state,
     "put_file": object_state,
     "register": register_state,
     "champion": champion_state,
     "seal": seal_state,
+    "rollout": rollout_state,
 }
 
 
