@@ -53,6 +53,7 @@ class Pipe(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"sockname": ("127.0.0.1", 80), "peername": ("127.0.0.1", 81)}.get(name, default)
 
+    def close(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
@@ -101,7 +102,7 @@ def without(name: str) -> contextlib.AbstractContextManager[Any]:
         "contract of 30 columns": lambda: mock.patch.object(door.Door, "check", _nothing),
         "duplicate keys": lambda: mock.patch.object(door, "refuse_duplicate_keys", _nothing),
         "metrics": lambda: mock.patch.multiple(metrics.Metrics, answered=_nothing, called=_nothing),
-        "log: the line": lambda: mock.patch.object(predictor, "batch_line", return_value=b"x" * 600),
+        "log: the line": lambda: mock.patch.object(predictor, "batch_line", _line),
         "log: the write": lambda: mock.patch.object(prediction_log._Segment, "append", _nothing),
         "the model's call": lambda: mock.patch.object(runtime.OnnxModel, "predict", _predict),
     }
@@ -116,6 +117,10 @@ PARTS = (
 
 def _nothing(*_: Any, **__: Any) -> None:
     return None
+
+
+def _line(_: Any) -> bytes:
+    return b"x" * 600
 
 
 def _predict(_: Any, tensors: Any, *__: Any) -> Any:
