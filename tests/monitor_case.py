@@ -44,6 +44,8 @@ mae = {{ max = {max_mae} }}
 [monitor]
 window = "1h"
 min_rows = 100
+fdr = 0.00278
+false_alarms = "2/day"
 [retrain]
 {retrain}
 """

@@ -25,6 +25,7 @@ class Trigger:
         amount: For ``rows`` the number of new rows, for ``age`` the champion's age in seconds.
         since: When what was seen began, for the window of a training; ``None`` where nothing began.
         broken: What is wrong with the data themselves where this was seen: a broken sensor must not be learnt.
+        passing: Why it may yet pass: not enough of the newest windows show it.
     """
 
     name: TriggerName
@@ -36,6 +37,7 @@ class Trigger:
     amount: float | None = None
     since: datetime | None = None
     broken: str | None = None
+    passing: str | None = None
 
     @property
     def idempotency_key(self) -> str:
@@ -86,7 +88,7 @@ class _No:
 def decide(policy: Retrain, trigger: Trigger, history: History, now: datetime) -> DecisionDraft:
     """Apply ``[retrain]`` to one trigger. The checks come in the order in which a person would ask.
 
-    Withheld where the trigger is not declared, its mode is off, the data are broken, a retraining is under way, the cooldown since the last one
+    Withheld where the trigger is not declared, its mode is off, the data are broken, it may yet pass, a retraining is under way, the cooldown since the last one
     has not passed, the budget is spent, or (in mode ``auto``) it is quiet hours; else suggested or, in mode ``auto``,
     pending.
     """
@@ -96,6 +98,7 @@ def decide(policy: Retrain, trigger: Trigger, history: History, now: datetime) -
         _undeclared(policy, trigger)
         or _off(trigger, mode)
         or _broken(trigger)
+        or _passing(trigger)
         or _under_way(history)
         or _cooldown(policy, history, now)
         or _budget(policy, history, now)
@@ -161,6 +164,12 @@ def _broken(trigger: Trigger) -> _No | None:
         "the same evidence on whole data would have acted",
         {"broken": trigger.broken},
     )
+
+
+def _passing(trigger: Trigger) -> _No | None:
+    if trigger.passing is None:
+        return None
+    return _No(f"it may pass: {trigger.passing}", "another window like it would have acted", {})
 
 
 def _under_way(history: History) -> _No | None:

@@ -60,6 +60,7 @@ def _alert_trigger(box: Box, watched: Watched, kind: AlertKind) -> Trigger | Non
     return Trigger(
         name, watched.model, watched.project, _evidence(alert), alert.title,
         alert_id=alert.id, since=began_at(windows, name), broken=_broken(alert, windows),
+        passing=_passing(alert),
     )  # fmt: skip
 
 
@@ -67,6 +68,14 @@ def _broken(alert: Alert, windows: list[Window]) -> str | None:
     """What was wrong with the data of the window that the alert rests on."""
     window = next((one for one in windows if one.key == alert.finding["window"]["key"]), None)
     return window.data.reason if window is not None and window.data.outcome == "bad" else None
+
+
+def _passing(alert: Alert) -> str | None:
+    """Drift in one window is noted; a page, and a retraining, take as many as the monitor's budget asks for."""
+    held = alert.finding.get("persistence")
+    if held is None or held["pages"]:
+        return None
+    return f"{held['drifted']} of the newest {held['of']} windows drifted, {held['page_at']} are needed"
 
 
 def _evidence(alert: Alert) -> str:

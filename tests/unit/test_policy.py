@@ -88,6 +88,13 @@ def test_what_a_broken_sensor_shows_is_not_learnt() -> None:
         assert "temp is stuck at 21.5" in draft.reason
 
 
+def test_what_may_pass_is_waited_for() -> None:
+    seen = replace(trigger(), passing="1 of the newest 3 windows drifted, 2 are needed")
+    draft = decide(Retrain.model_validate({"mode": "auto"}), seen, History(), NOW)
+    assert draft.state == "withheld"
+    assert "2 are needed" in draft.reason
+
+
 def test_a_cooldown_says_until_when() -> None:
     draft = decide(Retrain.model_validate({"mode": "auto", "cooldown": "12h"}), trigger(), ago(hours=11), NOW)
     assert draft.facts["cooldown_until"] == "2026-03-01T13:00:00.000Z"
