@@ -24,6 +24,7 @@ MONITORING = """
 [monitor]
 window = "1h"
 min_rows = 100
+false_alarms = "2/day"   # so impatient that one drifted window acts; the default, 1/month, takes two of three
 
 [retrain]
 mode = "auto"            # off | suggest | auto
