@@ -53,7 +53,9 @@ class CalibrationMap:
     def variance(self, probability: Array) -> float:
         """Of the mean over these probabilities, because every knot was learnt from so many rows."""
         middles = (np.asarray(self.stated)[1:] + np.asarray(self.stated)[:-1]) / 2
-        share = np.bincount(np.searchsorted(middles, probability), minlength=len(self.stated)) / len(probability)
+        share = np.bincount(np.searchsorted(middles, probability), minlength=len(self.stated)) / len(
+            probability
+        )
         right, rows = np.asarray(self.right), np.asarray(self.rows)
         # Half a row each way, so that a knot that was always right is not taken for certain.
         spread = (right * rows + 0.5) / (rows + 1)

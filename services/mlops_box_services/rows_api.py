@@ -108,7 +108,10 @@ def _arrow(slot: Slot, reply: Reply) -> Answer:
 async def _json_body(exchange: Exchange) -> bytes:
     if not is_json(exchange.header(b"content-type")):
         raise HttpProblem(
-            415, "content_type", "this path reads JSON only", hint="send it with Content-Type: application/json"
+            415,
+            "content_type",
+            "this path reads JSON only",
+            hint="send it with Content-Type: application/json",
         )
     return await exchange.body()
 

@@ -26,7 +26,9 @@ def lives() -> Lives:
 
 def told(lives: Lives, kind: Kind) -> str:
     """What to read when a test fails."""
-    lines = [f"{kind} {seed}: {'; '.join(o.reasons)}" for seed, o in lives[kind] if o.harmful or o.false_retrains]
+    lines = [
+        f"{kind} {seed}: {'; '.join(o.reasons)}" for seed, o in lives[kind] if o.harmful or o.false_retrains
+    ]
     return "\n".join(lines[:5])
 
 

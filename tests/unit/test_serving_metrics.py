@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from mlops_box.errors import IntegrityError
 from mlops_box.serving import metric_table as table
 from mlops_box.serving.memory import resident_bytes
-from mlops_box.serving.memory import resident_bytes
 from mlops_box.serving.metrics import FORGET_AFTER_S, MAX_VERSIONS, Metrics
 from mlops_box.serving.metrics_snapshot import Histogram, MetricsSnapshot
 
