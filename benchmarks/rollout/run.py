@@ -103,6 +103,9 @@ def _report(
         ),
         "Live requests count those that the candidate failed and the champion answered instead: no client sees a failure. A live "
         "request of a slow, constant or flipped candidate is answered by it until it is stopped.",
+        "What was not stopped: one point more of errors lies within the declared limit of two, and may pass before it is proven "
+        "to be more than none. Ground truth can condemn but is not waited for: a candidate that is twice as often wrong may be "
+        "champion before enough truths have come, where stages are as short as here.",
         "## Little traffic",
         f"- no request at all: {silent.state.replace('_', ' ')} after {silent.seconds / 3600:.0f} h: {silent.reason}\n"
         f"- about ten requests a day: {ten.state.replace('_', ' ')} after {ten.seconds / 3600:.0f} h: {ten.reason}",
