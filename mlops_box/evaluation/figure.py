@@ -72,3 +72,13 @@ def _embeddable(svg: str, title: str) -> str:
     body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     return re.sub(r"font-family: [^;\"]*", "font-family: inherit", body)
+
+
+_ALONE = """<style>:root { --ink-soft: #5c6670; --line: #e3e1da; --accent: #2563a8; --second: #b4690e; --bad: #b3261e; }
+svg { background: #ffffff; font-family: system-ui, "DejaVu Sans", sans-serif; }</style>"""
+
+
+def alone(svg: str) -> str:
+    """The same picture as a file of its own, with the colours that the page would have given it."""
+    head = svg.index(">", svg.index("<svg")) + 1
+    return svg[:head] + _ALONE + svg[head:]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from monitor_case import MODEL, START, Case, rows
@@ -13,7 +14,7 @@ from monitor_case import MODEL, START, Case, rows
 from mlops_box.errors import NotFoundError, StorageError
 from mlops_box.operations.launch import DirectLauncher
 from mlops_box.operations.monitor import monitor
-from mlops_box.operations.report import write_report
+from mlops_box.operations.report import write_picture, write_report
 
 
 @pytest.fixture
@@ -84,6 +85,19 @@ def test_only_the_time_asked_for(case: Case, tmp_path: Path) -> None:
         case.box, MODEL, out=tmp_path / "r.html", since=START + timedelta(hours=4, minutes=30)
     )
     assert outcome.windows == 2
+
+
+def test_the_timeline_is_a_picture_of_its_own(case: Case, tmp_path: Path) -> None:
+    live(case)
+    outcome = write_picture(case.box, MODEL, out=tmp_path / "life.svg")
+    root = ElementTree.fromstring(outcome.file.read_bytes())
+    assert root.tag.endswith("svg")
+    assert "--accent: #2563a8" in outcome.file.read_text()
+
+
+def test_nothing_to_draw_is_said(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no window to draw"):
+        write_picture(case.box, MODEL, out=tmp_path / "life.svg")
 
 
 def test_an_unknown_name_and_a_place_that_cannot_be_written_are_said(case: Case, tmp_path: Path) -> None:

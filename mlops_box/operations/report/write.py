@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_box.box import Box
+from mlops_box.errors import NotFoundError
+from mlops_box.evaluation.figure import alone
 from mlops_box.evaluation.page import page_environment
 from mlops_box.files import write_whole
 from mlops_box.operations.report.facts import ReportFacts, gather
@@ -51,6 +53,28 @@ def write_report(
     write_whole(target, page)
     return ReportOutcome(
         facts.model, target, len(facts.windows), len(facts.versions), len(facts.rollouts), len(page)
+    )
+
+
+def write_picture(box: Box, name: str, *, out: Path, since: datetime | None = None) -> ReportOutcome:
+    """Only the timeline, as one SVG file.
+
+    Raises:
+        NotFoundError: As :func:`write_report`, and where no window was monitored.
+        StorageError: The file cannot be written.
+    """
+    facts = gather(box, name, since=since)
+    if not facts.windows:
+        raise NotFoundError(f"{facts.model} has no window to draw", hint="mlops-box monitor makes them")
+    picture = alone(timeline(facts)).encode()
+    write_whole(out.absolute(), picture)
+    return ReportOutcome(
+        facts.model,
+        out.absolute(),
+        len(facts.windows),
+        len(facts.versions),
+        len(facts.rollouts),
+        len(picture),
     )
 
 
