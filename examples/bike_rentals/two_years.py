@@ -4,7 +4,8 @@
 
 The first eight weeks of 2011 are history: they train the first model. Then week follows week: each hour is predicted by
 the champion of that moment and logged, what really happened is told a day later, the week's rows are appended to the
-source, and the monitor runs, in mode "auto", with a cooldown of two weeks and a budget of two retrainings a month.
+source, and the monitor runs, in mode "auto", with a cooldown of two weeks and a budget of two retrainings a month, each of which learns from
+the newest half year.
 Nobody does anything. At the end `mlops-box report bike-rentals` shows what happened. No server and no orchestrator run here:
 they would live in today's time; everything else is what they call.
 """
@@ -26,7 +27,7 @@ from mlops_box.ids import parse_ref
 from mlops_box.monitoring.decisions import Decision
 from mlops_box.operations.launch import DirectLauncher
 from mlops_box.operations.monitor import monitor
-from mlops_box.operations.report import write_report
+from mlops_box.operations.report import write_picture, write_report
 from mlops_box.operations.train import train
 from mlops_box.project import LoadedProject, load_project
 from mlops_box.serving.metrics import Metrics
@@ -43,7 +44,7 @@ HISTORY_WEEKS = 8
 UNATTENDED = {
     'window = "28d"': 'window = "7d"',
     "min_rows = 300": "min_rows = 100",
-    'cooldown = "0s"': 'cooldown = "14d"\nbudget = "2/month"',
+    'cooldown = "0s"': 'cooldown = "14d"\nbudget = "2/month"\nwindow = "sliding:182d"',
     "rows = { min = 1000 }": "rows = { min = 500 }",
     "mae = { max = 110 }": "mae = { max = 150 }",
     'ground_truth_delay = "1h"': 'ground_truth_delay = "1d"',
@@ -77,17 +78,26 @@ class TwoYears:
         self._publish()
         return train(self.box, self.project).version.ref
 
-    def live_week(self) -> tuple[str, float, list[str], list[Decision]]:
-        """One week; (who answered, its mean absolute error, alerts opened, decisions that came to an end)."""
+    def live_week(self) -> tuple[str, list[float], list[str], list[Decision]]:
+        """One week; (who answered, its absolute errors, alerts opened, decisions that were not withheld)."""
         start = self.clock.now()
-        answered, error = self._answer(self.rows_of(start))
+        answered, errors = self._answer(self.rows_of(start))
         self._advance_to(start + WEEK)
         self._publish()
         outcome = monitor(self.box, launcher=DirectLauncher(self.box))
         opened = [item.alert.kind for item in outcome.alerts if item.change == "opened"]
-        return answered, error, opened, [item for item in outcome.decisions if item.state != "withheld"]
+        return answered, errors, opened, [item for item in outcome.decisions if item.state != "withheld"]
 
-    def _answer(self, week: list[dict[str, str]]) -> tuple[str, float]:
+    def error_of(self, ref: str, since: datetime) -> float:
+        """What the error would have been, had one version answered every hour since."""
+        slot = Router(self.box.db, self.box.models, self.box.projects).load(parse_ref(ref))
+        lived = [
+            line for line, at in zip(self.lines, self._at, strict=True) if since <= at < self.clock.now()
+        ]
+        answers = slot.run([row_of(line) for line in lived]).predictions
+        return mean([abs(p - int(line["cnt"])) for p, line in zip(answers, lived, strict=True)])
+
+    def _answer(self, week: list[dict[str, str]]) -> tuple[str, list[float]]:
         """Predict the week's hours as the server does it, each logged at its time; then tell the truth."""
         log = PredictionLog(self.box.home.predictions, self.box.db, self.clock)
         try:
@@ -103,7 +113,7 @@ class TwoYears:
                 errors.append(abs(reply.answers.predictions[0] - truth))
         finally:
             log.close()
-        return slot.ref, mean(errors)
+        return slot.ref, errors
 
     def _advance_to(self, moment: datetime) -> None:
         if moment > self.clock.now():
@@ -148,20 +158,28 @@ def main() -> None:
     with options.source.open(newline="", encoding="utf-8-sig") as file:
         lines = list(csv.DictReader(file))
     life = TwoYears(options.home.absolute(), lines)
-    print(f"{life.begin()} is the first champion, from {HISTORY_WEEKS} weeks\n")
+    first, lived_from = life.begin(), life.clock.now()
+    lived: list[float] = []
+    print(f"{first} is the first champion, from {HISTORY_WEEKS} weeks\n")
     print(f"{'week of':12} {'answered by':16} {'MAE':>6}  {'alerts':22} retrainings")
     for _ in range(options.weeks):
         start = life.clock.now()
         if not life.rows_of(start):
             break
-        answered, error, opened, decisions = life.live_week()
+        answered, errors, opened, decisions = life.live_week()
+        lived += errors
         print(
-            f"{start:%Y-%m-%d}   {answered:16} {error:6.1f}  {', '.join(opened) or '-':22} "
+            f"{start:%Y-%m-%d}   {answered:16} {mean(errors):6.1f}  {', '.join(opened) or '-':22} "
             f"{', '.join(_told(item) for item in decisions) or '-'}",
             flush=True,
         )
     page = write_report(life.box, MODEL, out=options.home.absolute() / "report.html")
-    print(f"\n{page.versions} versions, {page.windows} windows; {page.file}")
+    write_picture(life.box, MODEL, out=options.home.absolute() / "timeline.svg")
+    print(
+        f"\n{page.versions} versions, {page.windows} windows: {page.file}\n"
+        f"mean absolute error over {len(lived)} hours: {mean(lived):.1f} as lived, "
+        f"{life.error_of(first, lived_from):.1f} had {first} answered them all"
+    )
     life.box.close()
 
 
