@@ -18,6 +18,9 @@ from mlops_box.operations.why import explain
 TOML = monitor_case.TOML.replace('source = "data.csv"', 'source = "data.csv"\ntime = "at"').replace(
     "volume = {{", 'at = {{ type = "timestamp" }}\nvolume = {{', 1
 )
+# With the budget that is the default: two windows of three page.
+TOML = TOML.replace('fdr = 0.00278\nfalse_alarms = "2/day"\n', "")
+assert "false_alarms" not in TOML
 
 
 def dated(hours: int, *, per_hour: int = 120) -> list[dict[str, Any]]:
