@@ -82,7 +82,8 @@ NOTES = """
 was more than 5 % above the old one's, or it was poisoned. *Poisoned*: a candidate that passed its gates, then raises, answers
 NaN, a constant, three times or minus what it should, or four times slower. Decisions are made by the code that ships;
 the worlds, the training (least squares) and the requests are simulated. Truth is known after one day, eight in *late
-labels*.
+labels*. In *recurring* the world swings back every week: a candidate that was rightly better while it was watched is
+promoted into the week in which it is worse.
 """
 
 
