@@ -84,6 +84,11 @@ class ModelStore:
         rows = self._db.read("SELECT alias, number FROM aliases WHERE model = ? ORDER BY alias", (model,))
         return {row["alias"]: row["number"] for row in rows}
 
+    def champion_ref(self, model: str) -> str | None:
+        """``name@7`` of the version that serves, if one does."""
+        number = self.aliases(model).get(CHAMPION)
+        return f"{model}@{number}" if number is not None else None
+
     def champions(self) -> dict[str, ModelVersion]:
         """The serving version of every model that has one."""
         rows = self._db.read(

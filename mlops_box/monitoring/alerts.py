@@ -21,7 +21,7 @@ from mlops_box.ledger import Ledger
 AlertKind = Literal["drift", "quality", "data", "pipeline"]
 AlertState = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "error"]
-_RANK: dict[str, int] = {"info": 0, "warning": 1, "error": 2}
+SEVERITY_RANK: dict[str, int] = {"info": 0, "warning": 1, "error": 2}
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class AlertStore:
             change: Literal["opened", "updated"] = "updated" if known else "opened"
             facts = {"title": title, "count": row["count"], "number": number}
             self._ledger.append(tx, f"alert.{change}", f"alert:{row['id']}", facts)
-            if known and _RANK[severity] > _RANK[known["severity"]]:
+            if known and SEVERITY_RANK[severity] > SEVERITY_RANK[known["severity"]]:
                 graver = {"title": title, "severity": severity, "was": known["severity"]}
                 self._ledger.append(tx, "alert.escalated", f"alert:{row['id']}", graver)
         return Raised(_alert(row), change)

@@ -186,7 +186,7 @@ class _Agenda:
         self._end = ordered[-1].at if ordered else None
         self._newest: dict[str, str] = {}
         self._heap: list[tuple[datetime, int, Evidence, Trigger | None]] = []
-        for item in _with_ticks(policy, ordered):
+        for item in (*ordered, *_calendar(policy, ordered)):
             self._push(item.at, item, None)
 
     def next(self) -> tuple[datetime, Evidence, Trigger | None] | None:
@@ -238,16 +238,12 @@ def _triggers(policy: Retrain, item: Evidence, state: _State, model: str) -> Ite
         yield Trigger("schedule", model, model, item.key, f"it was due at {isoformat(item.at)}")
 
 
-def _with_ticks(policy: Retrain, ordered: Sequence[Evidence]) -> Iterator[Evidence]:
-    """The evidence and, between, the times of the calendar."""
-    if not ordered:
-        return iter(())
-    ticks = [
-        Evidence(at, f"tick:{isoformat(at)}")
-        for cron in policy.crons
-        for at in _ticks(cron, ordered[0].at, ordered[-1].at)
-    ]
-    return heapq.merge(ordered, sorted(ticks, key=lambda item: item.at), key=lambda item: item.at)
+def _calendar(policy: Retrain, ordered: Sequence[Evidence]) -> Iterator[Evidence]:
+    """The times of the calendar between the first evidence and the last."""
+    if ordered:
+        for cron in policy.crons:
+            for at in _ticks(cron, ordered[0].at, ordered[-1].at):
+                yield Evidence(at, f"tick:{isoformat(at)}")
 
 
 def _ticks(cron: str, start: datetime, end: datetime) -> Iterator[datetime]:

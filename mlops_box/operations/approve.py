@@ -8,7 +8,6 @@ from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.models.approvals import Approval
-from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import ModelVersion
 from mlops_box.operations.rollout import let_in
 
@@ -50,8 +49,7 @@ def approve(box: Box, ref: str, *, reason: str, break_glass: bool = False) -> Ap
 
 def _promote(box: Box, version: ModelVersion, approval: Approval) -> str | None:
     """Make it champion, over the one it was compared with only; returns why not."""
-    number = box.models.aliases(version.model).get(CHAMPION)
-    now = f"{version.model}@{number}" if number is not None else None
+    now = box.models.champion_ref(version.model)
     if now == version.ref:
         return None
     if now != version.lineage.get("champion"):

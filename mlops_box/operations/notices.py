@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mlops_box.box import Box
 from mlops_box.errors import NotFoundError
 from mlops_box.ledger import Entry
-
-Severity = Literal["info", "warning", "error"]
+from mlops_box.monitoring.alerts import Severity
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from mlops_box.clock import isoformat, parse_time
 from mlops_box.db import Row, Transaction
 from mlops_box.errors import UsageError
 from mlops_box.ledger import Entry
+from mlops_box.monitoring.alerts import SEVERITY_RANK
 from mlops_box.operations.notices import Notice, notice_of
 from mlops_box.project import RegisteredProject
 from mlops_box.project.notify import Notify
 
 GIVE_UP_AFTER = timedelta(days=7)
 MAX_LINES = 50
-_RANK = {"info": 0, "warning": 1, "error": 2}
 
 # Sends (url, title, body); returns why it failed, or None.
 Sender = Callable[[str, str, str], "str | None"]
@@ -158,7 +158,11 @@ def _cursor(box: Box, project: RegisteredProject) -> int:
 
 def _wanted(box: Box, project: RegisteredProject, declared: Notify, entry: Entry) -> Notice | None:
     notice = notice_of(box, entry)
-    if notice is None or notice.project != project.name or _RANK[notice.severity] < _RANK[declared.least]:
+    if (
+        notice is None
+        or notice.project != project.name
+        or SEVERITY_RANK[notice.severity] < SEVERITY_RANK[declared.least]
+    ):
         return None
     return notice
 
@@ -236,7 +240,7 @@ def _note(box: Box, tx: Transaction, project: str, target: int, notices: int) ->
 
 def _message(project: str, rows: Sequence[Row]) -> tuple[str, str]:
     """(title, body) of a digest, the worst first."""
-    ordered = sorted(rows, key=lambda row: (-_RANK[row["severity"]], row["seq"]))
+    ordered = sorted(rows, key=lambda row: (-SEVERITY_RANK[row["severity"]], row["seq"]))
     lines = [f"{row['severity']}: {row['text']}" for row in ordered[:MAX_LINES]]
     if len(ordered) > MAX_LINES:
         lines.append(f"and {len(ordered) - MAX_LINES} more: mlops-box alerts list")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_box.box import Box
-from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import ModelVersion
 from mlops_box.operations import rollout
 from mlops_box.operations.approval import require_approval
@@ -39,7 +38,7 @@ def promote(box: Box, ref: str, *, reason: str) -> PromoteOutcome:
     if version.state == "accepted":
         require_approval(box, version)
         prove(box, version)
-    before = _champion(box, version.model)
+    before = box.models.champion_ref(version.model)
     outcome = PromoteOutcome(box.models.set_champion(version, reason=reason), before)
     rollout.advance(box, version.model)
     return outcome
@@ -53,12 +52,7 @@ def roll_back(box: Box, model: str, *, reason: str) -> PromoteOutcome:
         UsageError: No reason was given.
     """
     reason = rollout.checked_reason(reason)
-    before = _champion(box, model)
+    before = box.models.champion_ref(model)
     outcome = PromoteOutcome(box.models.roll_back(model, reason=reason), before)
     rollout.advance(box, model)
     return outcome
-
-
-def _champion(box: Box, model: str) -> str | None:
-    number = box.models.aliases(model).get(CHAMPION)
-    return f"{model}@{number}" if number is not None else None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mlops_box.box import Box
 from mlops_box.canonical import digest_of, sha256_hex
 from mlops_box.errors import BusyError, GateError, TrainingError, UsageError
-from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import GateResult, ModelVersion, VersionDraft
 from mlops_box.monitoring.decisions import Decision
 from mlops_box.operations.approval import lacks_approval
@@ -338,8 +337,7 @@ class _Training:
             return False
         with self.box.db.write() as tx:
             self.box.runs.assert_running(tx, self.run.id)
-            number = self.box.models.aliases(version.model).get(CHAMPION)
-            now = f"{version.model}@{number}" if number is not None else None
+            now = self.box.models.champion_ref(version.model)
             if now != (comparison.champion if comparison else None):
                 return now == version.ref
             return let_in(self.box, version, reason=f"passed its gates ({self.run.trigger})") is None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.errors import BoxError
-from mlops_box.monitoring.alerts import Alert, AlertKind
+from mlops_box.monitoring.alerts import Alert
 from mlops_box.monitoring.policy import Trigger
 from mlops_box.monitoring.values import Window
 from mlops_box.operations.monitor_windows import Watched
@@ -26,8 +27,7 @@ def triggers(box: Box, watched: Watched) -> list[Trigger]:
     assert watched.declaration is not None
     policy = watched.declaration.retrain
     found = [
-        _alert_trigger(box, watched, "quality"),
-        _alert_trigger(box, watched, "drift"),
+        *_alert_triggers(box, watched),
         _rows_trigger(box, watched, policy),
         _age_trigger(box, watched, policy),
         _schedule_trigger(box, watched, policy),
@@ -51,17 +51,22 @@ def began_at(windows: list[Window], kind: TriggerName) -> datetime | None:
     return begin
 
 
-def _alert_trigger(box: Box, watched: Watched, kind: AlertKind) -> Trigger | None:
-    alert = box.alerts.unresolved(watched.model, kind)
-    if alert is None or alert.number != watched.champion.number:
-        return None
-    name: TriggerName = "quality" if kind == "quality" else "drift"
+def _alert_triggers(box: Box, watched: Watched) -> list[Trigger]:
+    """Of the unresolved alerts about the champion, quality before drift."""
+    kinds: tuple[Literal["quality", "drift"], ...] = ("quality", "drift")
+    standing = [(kind, box.alerts.unresolved(watched.model, kind)) for kind in kinds]
+    alerts = [(kind, one) for kind, one in standing if one and one.number == watched.champion.number]
+    if not alerts:
+        return []
     windows = box.windows.list(watched.model, number=watched.champion.number, limit=_HISTORY)
-    return Trigger(
-        name, watched.model, watched.project, _evidence(alert), alert.title,
-        alert_id=alert.id, since=began_at(windows, name), broken=_broken(alert, windows),
-        passing=_passing(alert),
-    )  # fmt: skip
+    return [
+        Trigger(
+            kind, watched.model, watched.project, _evidence(alert), alert.title,
+            alert_id=alert.id, since=began_at(windows, kind), broken=_broken(alert, windows),
+            passing=_passing(alert),
+        )
+        for kind, alert in alerts
+    ]  # fmt: skip
 
 
 def _broken(alert: Alert, windows: list[Window]) -> str | None:

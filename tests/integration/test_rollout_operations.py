@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,15 +25,22 @@ from mlops_box.serving.rollout.states import Rollout
 DECLARED = '\n[serve.rollout]\nshadow = "5m"\ncanary = [10, 50]\nstep = "5m"\ncooldown = "1h"\n'
 
 
-@pytest.fixture
-def case(tmp_path: Path) -> Iterator[Case]:
-    made = Case(tmp_path)
+@contextmanager
+def rollout_case(folder: Path) -> Iterator[Case]:
+    """A project with a champion, that declares a rollout."""
+    made = Case(folder)
     made.train()
     path = made.folder / "mlops.toml"
     path.write_text(path.read_text() + DECLARED)
     made.box.projects.register(made.project)
     yield made
     made.box.close()
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Case]:
+    with rollout_case(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

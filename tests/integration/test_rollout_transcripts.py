@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from monitor_case import Case
-from test_rollout_operations import DECLARED, observed, retrained
+from test_rollout_operations import observed, retrained, rollout_case
 from test_why_transcripts import GOLDEN, masked
 
 from mlops_box.operations.rollout import advance
@@ -17,13 +17,8 @@ from mlops_box.operations.why import explain
 
 @pytest.fixture
 def case(tmp_path: Path) -> Iterator[Case]:
-    made = Case(tmp_path)
-    made.train()
-    path = made.folder / "mlops.toml"
-    path.write_text(path.read_text() + DECLARED)
-    made.box.projects.register(made.project)
-    yield made
-    made.box.close()
+    with rollout_case(tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize(("name", "failing"), [("rollout-champion", 0), ("rollout-rolled-back", 90)])
