@@ -86,6 +86,23 @@ def format_duration(seconds: float) -> str:
     return f"{days}d{hours:02d}h"
 
 
+SIZE_PATTERN = r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(B|kB|MB|GB)\s*$"
+_SIZE = re.compile(SIZE_PATTERN)
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def parse_size(text: str) -> int:
+    """Read ``64MB``, ``1.5 GB`` or ``512 kB`` as bytes; units are powers of 1000, as :func:`format_size` writes them.
+
+    Raises:
+        ValueError: Another form.
+    """
+    match = _SIZE.match(text)
+    if not match:
+        raise ValueError(f"{text!r} is no size; write for example 512kB, 64MB or 1.5GB")
+    return round(float(match[1]) * _BYTES[match[2]])
+
+
 def format_size(size_bytes: float) -> str:
     """``532 B``, ``1.4 kB``, ``22.0 MB``."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -23,7 +23,7 @@ def command() -> None:
 @json_option
 def export(ref: str, out: Path | None, home: Path | None, as_json: bool) -> None:
     """Write a signed bundle of a model version (name, name@7, name@champion)."""
-    from mlops_box.operations.edge import export_bundle
+    from mlops_box.operations.edge.bundle import export_bundle
     from mlops_box.units import format_size
 
     with open_box(home) as box:
@@ -42,7 +42,7 @@ def export(ref: str, out: Path | None, home: Path | None, as_json: bool) -> None
 @json_option
 def verify(file: Path, key: str | None, home: Path | None, as_json: bool) -> None:
     """Check a bundle's signature and files, and let its model answer the golden rows."""
-    from mlops_box.operations.edge import box_public_key, read_key, verify_bundle
+    from mlops_box.operations.edge.bundle import box_public_key, read_key, verify_bundle
 
     if key is not None:
         trusted = read_key(key)
@@ -62,7 +62,7 @@ def verify(file: Path, key: str | None, home: Path | None, as_json: bool) -> Non
 @json_option
 def key(home: Path | None, as_json: bool) -> None:
     """Print this box's public key, for those who verify its bundles."""
-    from mlops_box.operations.edge import box_public_key
+    from mlops_box.operations.edge.bundle import box_public_key
 
     with open_box(home) as box:
         public = box_public_key(box).hex()

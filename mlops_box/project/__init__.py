@@ -15,6 +15,7 @@ from mlops_box.project.declaration import (
     Split,
     Task,
 )
+from mlops_box.project.edge import Edge
 from mlops_box.project.load import PROJECT_FILE, LoadedProject, json_schema, load_project, parse_project
 from mlops_box.project.monitor import Monitor
 from mlops_box.project.registry import ProjectRegistry, RegisteredProject
@@ -28,6 +29,7 @@ __all__ = [
     "ColumnRule",
     "Contract",
     "Data",
+    "Edge",
     "Gates",
     "LoadedProject",
     "MetricGate",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlops_box.project.declared import Declared, Duration, Name, PositiveDuration, Scalar, Share, check_cron
+from mlops_box.project.edge import Edge
 from mlops_box.project.monitor import Monitor
 from mlops_box.project.notify import Notify
 from mlops_box.project.retrain import Retrain
@@ -297,6 +298,7 @@ class Project(Declared):
     retrain: Retrain = Field(default_factory=Retrain)
     schedule: Schedule = Field(default_factory=Schedule)
     notify: Notify = Field(default_factory=Notify)
+    edge: Edge = Field(default_factory=Edge)
 
     @model_validator(mode="after")
     def _window_has_times(self) -> Project:
@@ -317,14 +319,16 @@ class Project(Declared):
     @model_validator(mode="after")
     def _redacted_are_columns(self) -> Project:
         known = {*self.model.features, *self.data.key, *self.data.contract.columns, self.model.target}
-        for column in self.serve.redact:
+        declared = [("serve", column) for column in self.serve.redact]
+        declared += [("edge", column) for column in self.edge.redact or ()]
+        for section, column in declared:
             if column == self.data.time:
                 raise ValueError(
-                    f"[serve] redact names {column!r}, the event time, which windows are made of"
+                    f"[{section}] redact names {column!r}, the event time, which windows are made of"
                 )
             if column not in known:
                 raise ValueError(
-                    f"[serve] redact names {column!r}, which is no column that a request may hold"
+                    f"[{section}] redact names {column!r}, which is no column that a request may hold"
                 )
         return self
 

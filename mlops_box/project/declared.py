@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from mlops_box.ids import NAME_PATTERN
-from mlops_box.units import DURATION_PATTERN, parse_duration, parse_share
+from mlops_box.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration, parse_share, parse_size
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -40,6 +40,14 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+def _read_size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no size; write for example 512kB, 64MB or 1.5GB")
+    return parse_size(value)
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(_read_duration),
@@ -57,6 +65,19 @@ Share = Annotated[
                 {"type": "string", "pattern": r"^[0-9.]+%?$"},
             ],
             "examples": ["1%", 0.01],
+        }
+    ),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_read_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "description": "bytes"},
+                {"type": "string", "pattern": SIZE_PATTERN},
+            ],
+            "examples": ["64MB", "1.5GB"],
         }
     ),
 ]

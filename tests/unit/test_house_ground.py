@@ -17,7 +17,7 @@ from mlops_box.clock import FixedClock, SystemClock, isoformat, parse_time
 from mlops_box.errors import BoxError, ExitCode, StorageError, UsageError
 from mlops_box.home import Home, home_from
 from mlops_box.ids import check_name, new_id, parse_ref
-from mlops_box.units import format_duration, format_size, parse_duration, parse_share
+from mlops_box.units import format_duration, format_size, parse_duration, parse_share, parse_size
 
 
 def all_errors() -> list[type[BoxError]]:
@@ -130,6 +130,10 @@ def test_durations_and_sizes_read_well_at_their_borders() -> None:
     assert [format_duration(s) for s in (0.35, 0.9999, 4.2, 59.97, 185, 7800, 442800, -4.2)] == [
         "350ms", "1.0s", "4.2s", "1m00s", "3m05s", "2h10m", "5d03h", "-4.2s",
     ]  # fmt: skip
+    assert [parse_size(text) for text in ("532 B", "64MB", "1.5 GB")] == [532, 64_000_000, 1_500_000_000]
+    for wrong in ("64", "64 MiB", "-1kB", "many"):
+        with pytest.raises(ValueError, match="no size"):
+            parse_size(wrong)
     assert [format_size(b) for b in (532, 1400, 999_960, 22e6, 3e12)] == [
         "532 B", "1.4 kB", "1.0 MB", "22.0 MB", "3.0 TB",
     ]  # fmt: skip

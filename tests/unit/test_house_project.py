@@ -125,6 +125,14 @@ remind = "12h"
 train = "0 3 * * *"
 monitor = "*/10 * * * *"
 housekeeping = "30 2 * * *"
+
+[edge]
+epoch = 2
+log_size = "20MB"
+log_sample = "10%"
+redact = []
+memory = "128MB"
+max_rows = 64
 """
 
 
@@ -245,6 +253,9 @@ BROKEN: list[tuple[str, str, list[str], str]] = [
     ('"sliding:90d"', '"newest"', ["its line", "retrain.window"], "schema"),
     ('"0 3 * * *"', '"every night"', ["its line", "no cron expression"], "schema"),
     ('log = "best-effort"', "log = true", ["its line", "serve.log"], "schema"),
+    ('log_size = "20MB"', 'log_size = "20MiB"', ["its line", "edge.log_size", "no size"], "schema"),
+    ('memory = "128MB"', 'memory = "1kB"', ["its line", "edge.memory"], "schema"),
+    ("redact = []", 'redact = ["at"]', ["[edge] redact names 'at'"], "schema"),
     ("effect = 0.2", "effect = inf", ["its line", "monitor.effect"], "schema"),
 ]  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""What runs on a device: the standard library only, until the model itself runs."""
