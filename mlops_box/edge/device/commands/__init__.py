@@ -1,0 +1,1 @@
+"""The commands of ``mlops-edge``: each with ``add_arguments(parser)`` and ``main(place, options) -> exit code``."""
