@@ -17,4 +17,4 @@ def machine_of(head: bytes) -> str:
     if head[4:6] != b"\x02\x01":
         return "a processor of 32 bits or of another byte order"
     machine = int.from_bytes(head[18:20], "little")
-    return _MACHINES.get(machine, "machine %d" % machine)
+    return _MACHINES.get(machine, f"machine {machine}")
