@@ -10,8 +10,9 @@ from mlops_box.ledger import Entry
 from mlops_box.operations.explanation import Explanation
 from mlops_box.operations.rollout import status
 from mlops_box.serving.rollout.plan import Plan, stages
+from mlops_box.serving.rollout.signals import FALSE_PASS
 from mlops_box.serving.rollout.states import Rollout
-from mlops_box.serving.rollout.verdict import FALSE_ALARM, FALSE_PASS
+from mlops_box.serving.rollout.verdict import FALSE_ALARM
 from mlops_box.units import format_duration
 
 
@@ -92,6 +93,9 @@ def _otherwise(rollout: Rollout, entries: list[Entry]) -> list[str]:
     bad = [signal for signal in verdict["signals"] if signal["outcome"] == "bad"]
     if bad:
         return [f"{signal['name']} within its limit: {signal['text']}" for signal in bad]
+    held = [signal for signal in verdict["signals"] if signal.get("suspicious")]
+    if held:
+        return [f"{signal['name']} that does not lean against it: {signal['text']}" for signal in held]
     return [
         f"more traffic or more time: {verdict['requests']} requests came in "
         f"{_duration(rollout.plan.longest)} ([serve.rollout] min_requests, max_duration, limits)"

@@ -17,7 +17,7 @@ class RolloutLimits(Declared):
     """How much worse than the champion a new version may be.
 
     It is promoted once it is proven to stay within these limits, and rolled back once it is proven to be worse (for
-    ``errors`` and realised quality: worse at all).
+    ``errors`` and realised quality: worse at all). While realised quality leans against it, it is held.
     """
 
     errors: Share = Field(0.02, gt=0, description="More requests that fail or are answered by no number.")
