@@ -19,6 +19,7 @@ from mlops_box.runs import RunStore
 
 if TYPE_CHECKING:
     from mlops_box.data.store import SnapshotStore
+    from mlops_box.features.store import DefinitionStore
     from mlops_box.models.approvals import ApprovalStore
     from mlops_box.models.store import ModelStore
     from mlops_box.monitoring.alerts import AlertStore
@@ -89,6 +90,12 @@ class Box:
         from mlops_box.data.store import SnapshotStore
 
         return SnapshotStore(self.db, self.objects, self.ledger, self.clock)
+
+    @cached_property
+    def features(self) -> DefinitionStore:
+        from mlops_box.features.store import DefinitionStore
+
+        return DefinitionStore(self.db, self.ledger, self.clock)
 
     @cached_property
     def models(self) -> ModelStore:

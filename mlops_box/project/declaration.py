@@ -8,15 +8,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mlops_box.project.declared import Declared, Duration, Name, PositiveDuration, Scalar, Share, check_cron
+from mlops_box.project.declared import (
+    ColumnType,
+    Declared,
+    Duration,
+    Name,
+    PositiveDuration,
+    Scalar,
+    Share,
+    check_cron,
+)
 from mlops_box.project.edge import Edge
+from mlops_box.project.features import Features
 from mlops_box.project.monitor import Monitor
 from mlops_box.project.notify import Notify
 from mlops_box.project.retrain import Retrain
 from mlops_box.project.serve import Serve
 
 Task = Literal["regression", "binary", "multiclass"]
-ColumnType = Literal["boolean", "bigint", "double", "varchar", "timestamp", "date"]
 
 
 class ColumnRule(Declared):
@@ -292,6 +301,7 @@ class Project(Declared):
     project: About
     data: Data
     model: Model
+    features: Features = Field(default_factory=Features)
     gates: Gates = Field(default_factory=Gates)
     serve: Serve = Field(default_factory=Serve)
     monitor: Monitor = Field(default_factory=Monitor)

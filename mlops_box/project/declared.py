@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -82,6 +82,7 @@ Size = Annotated[
     ),
 ]
 Scalar = str | int | float | bool
+ColumnType = Literal["boolean", "bigint", "double", "varchar", "timestamp", "date"]
 
 
 class Declared(BaseModel):

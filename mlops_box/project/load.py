@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from mlops_box.canonical import digest_of
 from mlops_box.errors import ProjectError
 from mlops_box.project.declaration import BATCH_KEYS, Contract, Gates, Project
+from mlops_box.project.feature_files import with_sql_files
 
 PROJECT_FILE = "mlops.toml"
 _TABLE = re.compile(r"^\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(?:#.*)?$")
@@ -63,7 +64,10 @@ def load_project(path: Path) -> LoadedProject:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(f"{file} cannot be read: {error}") from error
-    return LoadedProject(file.parent.absolute(), parse_project(text, file=str(file)))
+    folder = file.parent.absolute()
+    declaration = parse_project(text, file=str(file))
+    features = with_sql_files(declaration.features, folder)
+    return LoadedProject(folder, declaration.model_copy(update={"features": features}))
 
 
 def parse_project(text: str, *, file: str = PROJECT_FILE) -> Project:

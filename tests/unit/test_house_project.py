@@ -66,6 +66,33 @@ split = { by = "key", test = 0.25, key = "at" }
 numeric = { impute = "mean", scale = "none" }
 categorical = { min_count = 5, max_values = 50 }
 
+[features.sources.tx]
+source = "data/tx.parquet"
+table = "tx"
+query = "select * from source"
+time = "happened_at"
+known = "arrived_at"
+types = { amount = "double" }
+
+[features.views.card_activity]
+sql = "select card_id, happened_at, amount from tx"
+file = "features/card_activity.sql"
+entity = ["card_id"]
+time = "happened_at"
+ttl = "7d"
+lookback = "1d"
+defaults = { n_1h = 0 }
+owner = "fraud team"
+description = "what a card did lately"
+
+[features.views.card_activity.columns.amount]
+ttl = "1h"
+default = 0.0
+null = true
+min = 0
+max = 10000
+in = [0, 1]
+
 [gates]
 approval = "required"
 approval_expires = "3d"
@@ -313,7 +340,8 @@ def test_a_missing_or_unreadable_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
-    (tmp_path / "mlops.toml").write_bytes(b"\xef\xbb\xbf" + WHOLE.encode())
+    text = WHOLE.replace('file = "features/card_activity.sql"\n', "")
+    (tmp_path / "mlops.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert load_project(tmp_path / "mlops.toml").folder == tmp_path
 
 
