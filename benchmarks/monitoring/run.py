@@ -70,16 +70,17 @@ def best_of_two(name: str, function: Callable[[], Any], rows: list[list[str]]) -
 
 
 def costs(rows: int) -> list[list[str]]:
-    from mlops_box.monitoring import DriftDetector, Reference
-    from mlops_box.monitoring.counts import count_window
+    from mlops_box.monitoring import DriftDetector
+    from mlops_box.monitoring.count_tables import count_window
     from mlops_box.monitoring.profile import merge_profiles, profile_table
+    from mlops_box.monitoring.reference_tables import reference_of
 
     data, found = mixed(rows), []
     profile_table(data.slice(0, 1000))  # the import of whylogs is not what is measured
     profile = best_of_two(
         f"profile of {rows:,} x 20 (whylogs from Arrow)", lambda: profile_table(data), found
     )
-    reference = best_of_two("reference: edges, values, counts", lambda: Reference.from_table(data), found)
+    reference = best_of_two("reference: edges, values, counts", lambda: reference_of(data), found)
     counts = best_of_two(
         "window counts on the reference's edges", lambda: count_window(reference, data), found
     )

@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 from mlops_box.data.convert import as_text, convert, passthrough, vocabulary
 from mlops_box.data.relation import Relation, missing_column
-from mlops_box.data.rules import allowed_value, bound_value, check_contract
+from mlops_box.data.rules import allowed_value, bound_value, check_rules
 from mlops_box.data.sql import literal, name
 from mlops_box.data.values import Column
 from mlops_box.errors import SourceError
@@ -56,7 +56,7 @@ def compile_contract(
         SourceError: A column is missing, or the time column holds no times.
         ProjectError: A rule does not fit its column's type.
     """
-    check_contract(contract)
+    check_rules(contract.columns)
     needed = dict.fromkeys(contract.columns, "in the contract")
     needed |= dict.fromkeys(key, "part of the key")
     needed |= ({time: "the time column"} if time else {}) | required

@@ -9,15 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlops_box.data.sql import literal
+from mlops_box.data.times import DATE_TEXT, TIME_TEXT
 from mlops_box.data.values import ColumnType
-
-# ISO 8601, year 0001 to 9999; the same text is tried by both doors before their own parsers see the value.
-_YEAR = r"(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
-DATE_TEXT = _YEAR + r"-[0-9]{2}-[0-9]{2}"
-TIME_TEXT = (
-    DATE_TEXT + r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
-    r"(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?)?"
-)
 
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
             "HUGEINT", "UHUGEINT", "BIGNUM")  # fmt: skip

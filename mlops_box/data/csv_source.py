@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlops_box.data.convert import DATE_TEXT, TIME_TEXT, convert
+from mlops_box.data.convert import convert
 from mlops_box.data.dialect import read_dialect
 from mlops_box.data.engine import translated
 from mlops_box.data.relation import Reject, Relation, describe, path_literal, select_list
 from mlops_box.data.sql import literal, name, struct
+from mlops_box.data.times import DATE_TEXT, TIME_TEXT
 from mlops_box.data.values import ColumnType
 from mlops_box.errors import SourceError
 

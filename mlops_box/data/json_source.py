@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops_box.data.convert import DATE_TEXT, TIME_TEXT, convert
+from mlops_box.data.convert import convert
 from mlops_box.data.dialect import check_names, read_head
 from mlops_box.data.engine import translated
 from mlops_box.data.relation import Reject, Relation, describe, path_literal, select_list
 from mlops_box.data.sql import literal, name
+from mlops_box.data.times import DATE_TEXT, TIME_TEXT
 from mlops_box.data.values import ColumnType
 from mlops_box.db import read_table
 from mlops_box.errors import SourceError

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from mlops_box.data.rules import allowed_value, bound_value, check_contract
+from mlops_box.data.rules import Rule, allowed_value, bound_value, check_rules
 from mlops_box.data.times import parse_date_text, parse_time_text, without_zone
-from mlops_box.project import ColumnRule, Contract
 
 _INT64 = 2**63
 _MISSING = object()
@@ -34,7 +33,7 @@ class RowContract:
     """The rules of some columns, ready to check rows that came as JSON.
 
     Args:
-        contract: The rules.
+        rules: By column.
         columns: The columns a row must bring (a model's features). Those without rules may be anything.
 
     Attributes:
@@ -44,13 +43,11 @@ class RowContract:
         ProjectError: A rule does not fit its column's type.
     """
 
-    def __init__(self, contract: Contract, columns: Iterable[str]):
-        check_contract(contract)
+    def __init__(self, rules: Mapping[str, Rule], columns: Iterable[str]):
+        check_rules(rules)
         self.columns = tuple(columns)
         self.checks: Mapping[str, ColumnCheck] = {
-            column: ColumnCheck(column, contract.columns[column])
-            for column in self.columns
-            if column in contract.columns
+            column: ColumnCheck(column, rules[column]) for column in self.columns if column in rules
         }
         self._checks = tuple(self.checks.items())
 
@@ -78,7 +75,7 @@ class ColumnCheck:
         low: With ``high``, the floats that need no closer look (none where low > high).
     """
 
-    def __init__(self, column: str, rule: ColumnRule):
+    def __init__(self, column: str, rule: Rule):
         self._column = column
         self.rule = rule
         self._read = _READERS[rule.type]

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import Protocol
 
 from mlops_box.data.times import parse_date_text, parse_time_text
-from mlops_box.data.values import ColumnType
 from mlops_box.errors import ProjectError
-from mlops_box.project import ColumnRule, Contract
 
 
-def check_contract(contract: Contract) -> None:
-    """Raise :class:`ProjectError` for a rule that its column's type cannot have."""
-    for column, rule in contract.columns.items():
+class Rule(Protocol):
+    """One column's rules, whoever read them: ``mlops.toml``'s on the box, a bundle's on a device."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def null(self) -> bool: ...
+    @property
+    def min(self) -> float | str | None: ...
+    @property
+    def max(self) -> float | str | None: ...
+    @property
+    def in_(self) -> Sequence[object] | None: ...
+    @property
+    def regex(self) -> str | None: ...
+
+
+def check_rules(rules: Mapping[str, Rule]) -> None:
+    """Raise :class:`ProjectError` for a rule that its column's type cannot have.
+
+    Args:
+        rules: By column.
+    """
+    for column, rule in rules.items():
         where = f"data.contract.{column}"
         if (rule.min is not None or rule.max is not None) and rule.type in ("boolean", "varchar"):
             raise ProjectError(f"{where}: min and max make no sense for {rule.type}", hint="use in or regex")
@@ -25,7 +46,7 @@ def check_contract(contract: Contract) -> None:
             allowed_value(column, rule, item)
 
 
-def bound_value(column: str, rule: ColumnRule, bound: float | str) -> float | datetime | date:
+def bound_value(column: str, rule: Rule, bound: float | str) -> float | datetime | date:
     """A min or max in the column's type: a float for numbers (integers are compared as such too).
 
     Raises:
@@ -43,7 +64,7 @@ def bound_value(column: str, rule: ColumnRule, bound: float | str) -> float | da
     return moment
 
 
-def allowed_value(column: str, rule: ColumnRule, item: object) -> object:
+def allowed_value(column: str, rule: Rule, item: object) -> object:
     """One value of ``in`` in the column's type.
 
     Raises:
@@ -65,7 +86,7 @@ def allowed_value(column: str, rule: ColumnRule, item: object) -> object:
     raise ProjectError(f"data.contract.{column}: {item!r} in `in` is no {rule.type}")
 
 
-def _moment(kind: ColumnType, value: object) -> datetime | date | None:
+def _moment(kind: str, value: object) -> datetime | date | None:
     if not isinstance(value, str):
         return None
     return parse_time_text(value) if kind == "timestamp" else parse_date_text(value)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 
-from mlops_box.data.convert import DATE_TEXT, TIME_TEXT
-
+# ISO 8601, year 0001 to 9999; the same text is tried by both doors before their own parsers see the value.
+_YEAR = r"(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
+DATE_TEXT = _YEAR + r"-[0-9]{2}-[0-9]{2}"
+TIME_TEXT = (
+    DATE_TEXT + r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
+    r"(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?)?"
+)
 _DATE = re.compile(DATE_TEXT)
 _TIME = re.compile(TIME_TEXT)
 

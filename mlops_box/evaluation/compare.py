@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mlops_box.errors import IntegrityError, UsageError
 from mlops_box.evaluation.metrics import compute_metrics
-from mlops_box.models.encode import encode_table
+from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.runtime import OnnxModel
 from mlops_box.models.values import ModelVersion, Signature
 

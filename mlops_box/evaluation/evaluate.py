@@ -16,7 +16,8 @@ from mlops_box.evaluation.compare import Comparison
 from mlops_box.evaluation.importance import Importance
 from mlops_box.evaluation.metrics import DEFAULT_METRIC, compute_metrics
 from mlops_box.evaluation.slices import Slice, slice_by
-from mlops_box.models.encode import Tensors, encode_table
+from mlops_box.models.encode import Tensors
+from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.runtime import OnnxModel, Output
 from mlops_box.models.values import Signature
 from mlops_box.project import Gates, Task

@@ -1,4 +1,4 @@
-"""Rows and tables into the two tensors a packed model reads; one meaning for both roads.
+"""Rows into the two tensors a packed model reads; :mod:`mlops_box.models.encode_tables` does the same for tables.
 
 A value means the same whether it comes from a Parquet column or a JSON object: a number (booleans are 0 and 1) becomes
 float32 by way of float64, a category becomes text, and what is missing becomes NaN or ``""``.
@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlops_box.errors import UsageError
-from mlops_box.models.values import Signature
+from mlops_box.models.signature import Signature
 
 Float32 = npt.NDArray[np.float32]
 Text = npt.NDArray[np.object_]
@@ -189,72 +187,6 @@ def encode_rows(rows: Sequence[Row], signature: Signature) -> Tensors:
         UsageError: See :class:`RowEncoder`.
     """
     return RowEncoder(signature)(rows)
-
-
-def encode_table(table: pa.Table, signature: Signature) -> Tensors:
-    """Encode an Arrow table column by column; equal to :func:`encode_rows` on its rows.
-
-    Raises:
-        UsageError: A feature's column is absent or of a type the feature cannot hold.
-    """
-    return Tensors(
-        _stack([_numeric_column(table, name) for name in signature.numeric], np.float32),
-        _stack([_text_column(table, name) for name in signature.categorical], object),
-    )
-
-
-def _stack(columns: list[npt.NDArray[Any]], dtype: Any) -> Any:
-    if not columns:
-        return None
-    matrix = np.empty((len(columns[0]), len(columns)), dtype=dtype)
-    for index, column in enumerate(columns):
-        matrix[:, index] = column
-    return matrix
-
-
-def _numeric_column(table: pa.Table, name: str) -> Float32:
-    column = _plain(_column(table, name))
-    kind = column.type
-    if not (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
-    ):
-        raise UsageError(
-            f"column {name!r} is {kind}, the model wants numbers", hint="cast it in [data].query"
-        )
-    values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return to_float32(np.asarray(values, dtype=np.float64))
-
-
-def _text_column(table: pa.Table, name: str) -> Text:
-    # Each distinct value is spelt once, by the function that spells single rows.
-    encoded = _plain(_column(table, name)).combine_chunks().dictionary_encode()
-    try:
-        spelt = [category_text(value) for value in encoded.dictionary.to_pylist()]
-    except TypeError as error:
-        raise UsageError(
-            f"column {name!r} cannot be categorical: {error}", hint="cast it in [data].query"
-        ) from None
-    lookup = np.array([*spelt, MISSING_TEXT], dtype=object)
-    indices = encoded.indices.fill_null(len(spelt)).to_numpy(zero_copy_only=False)
-    found: Text = lookup[indices]
-    return found
-
-
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    if name not in table.column_names:
-        raise UsageError(
-            f"the data have no column {name!r}, which the model reads",
-            hint=f"they have: {', '.join(table.column_names[:20])}",
-        )
-    return table.column(name)
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:

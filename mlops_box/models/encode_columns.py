@@ -18,7 +18,7 @@ from mlops_box.models.encode import (
     to_float32,
     wrong_value,
 )
-from mlops_box.models.values import Signature
+from mlops_box.models.signature import Signature
 
 Array = npt.NDArray[Any]
 

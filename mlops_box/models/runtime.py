@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mlops_box.errors import IntegrityError, UsageError
 from mlops_box.models.encode import Tensors
-from mlops_box.models.values import Signature
+from mlops_box.models.signature import Signature
 
 MAX_MODEL_BYTES = 1 << 30
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
@@ -106,6 +106,7 @@ class OnnxModel:
         threads: Threads within one call; 1 is best for small batches and leaves the other cores to other requests.
         providers: Where it may run, the first that can; see :mod:`mlops_box.models.devices`.
         make_session: Makes the session; ``None``: onnxruntime does.
+        inspect: Look at the bytes first (see :func:`inspect_model`); not needed where a signature vouches for them.
 
     Attributes:
         provider: The name of the provider that runs it. onnxruntime passes over one that it cannot load.
@@ -122,10 +123,12 @@ class OnnxModel:
         threads: int = 1,
         providers: Sequence[Provider] = (CPU_PROVIDER,),
         make_session: MakeSession | None = None,
+        inspect: bool = True,
     ):
         import onnxruntime
 
-        inspect_model(packed)
+        if inspect:
+            inspect_model(packed)
         self._signature = signature
         self._failures = _runtime_errors()
         options = onnxruntime.SessionOptions()

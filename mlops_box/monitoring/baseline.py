@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_box.errors import IntegrityError
-from mlops_box.monitoring.counts import count_window
+from mlops_box.monitoring.count_tables import count_window
 from mlops_box.monitoring.history import ColumnHistory
 from mlops_box.monitoring.reference import Reference
 

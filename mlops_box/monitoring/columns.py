@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+from mlops_box.monitoring.reference import Floats, rounded
+
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -109,9 +110,3 @@ def _parsed(column: pa.ChunkedArray, *, single: bool) -> Floats:
     values = np.array(found, dtype=np.float64)
     values = values[~np.isnan(values)]
     return rounded(values) if single else values
-
-
-def rounded(values: Floats) -> Floats:
-    """The values as float32 holds them; what it cannot hold becomes infinite."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32).astype(np.float64)

@@ -61,12 +61,12 @@ class DecisionStore:
         self._clock = clock
 
     def record(self, draft: DecisionDraft) -> Decision:
-        """Write a decision; the one already made on this evidence is returned unless it was only withheld."""
+        """Write a decision; the one already made on this evidence is returned, unless the policy (not a person) withheld it."""
         trigger = draft.trigger
         now = isoformat(self._clock.now())
         with self._db.write() as tx:
             known = tx.one("SELECT * FROM decisions WHERE idempotency_key = ?", (trigger.idempotency_key,))
-            if known and (known["state"] != "withheld" or draft.state == "withheld"):
+            if known and (known["state"] != "withheld" or draft.state == "withheld" or _declined(known)):
                 return _decision(known)
             row: Row = {
                 "id": known["id"] if known else new_id(self._clock),
@@ -97,6 +97,25 @@ class DecisionStore:
                     hint="mlops-box decisions list --state suggested",
                 )
             return self._change(tx, row, "pending", {"accepted_by": self._ledger.actor})
+
+    def decline(self, decision_id: str, *, reason: str) -> Decision:
+        """Turn a suggestion down: it is withheld, and not made again on the same evidence; again, it changes nothing.
+
+        Raises:
+            NotFoundError: No such decision.
+            UsageError: It is no suggestion (any more).
+        """
+        with self._db.write() as tx:
+            row = self._row(tx, decision_id)
+            if row["state"] == "withheld" and _declined(row):
+                return _decision(row)
+            if row["state"] != "suggested":
+                raise UsageError(
+                    f"decision {row['id']} is {row['state']}, only a suggestion can be declined",
+                    hint="mlops-box decisions list --state suggested",
+                )
+            row["reason"] = f"declined by {self._ledger.actor}: {reason}"
+            return self._change(tx, row, "withheld", {"declined_by": self._ledger.actor, "declined": reason})
 
     def mark(
         self, decision_id: str, state: DecisionState, *, run_id: str | None = None, **facts: Any
@@ -174,6 +193,10 @@ class DecisionStore:
                 hint="mlops-box decisions list",
             )
         return rows[0]
+
+
+def _declined(row: Row) -> bool:
+    return "declined_by" in json.loads(row["facts"])
 
 
 def _decision(row: Row) -> Decision:

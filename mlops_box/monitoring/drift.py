@@ -28,8 +28,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlops_box.monitoring.calibration import Calibrator, Yardstick
-from mlops_box.monitoring.counts import WindowCounts, count_window
+from mlops_box.monitoring.count_tables import count_window
+from mlops_box.monitoring.counts import WindowCounts
 from mlops_box.monitoring.reference import Reference
+from mlops_box.monitoring.reference_tables import reference_of
 from mlops_box.monitoring.reservoir import ROWS, draw_reference, draw_rows
 from mlops_box.monitoring.sketches import counts_from_profile
 from mlops_box.monitoring.values import DriftOutcome, FeatureFinding, Finding, TestResult
@@ -197,10 +199,10 @@ def _from_table(
     from mlops_box.monitoring.baseline import MIN_ROWS, cut_baseline
 
     if time is None or window is None:
-        return Reference.from_table(table), None, draw_reference(table, seed=seed)
+        return reference_of(table), None, draw_reference(table, seed=seed)
     times = table.column(time)
     values = table.drop_columns([time])
-    reference = Reference.from_table(values)
+    reference = reference_of(values)
     least = max(MIN_ROWS, min_rows // 2)
     baseline = cut_baseline(reference, [(table, time)], window, min_rows=least)
     return reference, baseline, draw_reference(values, times=times, width=window, seed=seed)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlops_box.monitoring.columns import Floats, numbers, texts
+from mlops_box.monitoring.columns import numbers, texts
 from mlops_box.monitoring.detectors.base import Compared
-from mlops_box.monitoring.reference import ColumnReference, NumericReference, Reference
+from mlops_box.monitoring.reference import ColumnReference, Floats, NumericReference, Reference
 from mlops_box.monitoring.reservoir import GROUP
 from mlops_box.monitoring.season import MIN_WINDOWS
 from mlops_box.monitoring.statistics.calibrated import Usual, fit_usual

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlops_box.monitoring.columns import Floats, numbers
+from mlops_box.monitoring.columns import numbers
 from mlops_box.monitoring.counts import ColumnCounts
-from mlops_box.monitoring.reference import ColumnReference, NumericReference, Reference
+from mlops_box.monitoring.reference import ColumnReference, Floats, NumericReference, Reference
 from mlops_box.monitoring.values import SensorFault
 
 _QUANTILES = 101

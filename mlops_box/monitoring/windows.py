@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from mlops_box.canonical import canonical_json
 from mlops_box.clock import Clock, isoformat, parse_time
 from mlops_box.db import Database, Row
 from mlops_box.errors import NotFoundError
+from mlops_box.monitoring.device_windows import DeviceWindowStore, Seen
 from mlops_box.monitoring.values import DataFinding, EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.objects import ObjectStore
 
@@ -32,12 +34,16 @@ class WindowStore:
         self._db = db
         self._objects = objects
         self._clock = clock
+        self.devices = DeviceWindowStore(db)
 
-    def put(self, windows: list[Window], *, accounted: list[tuple[str, str, str]]) -> None:
-        """Store windows and note the sealed parts they account for, in one transaction.
+    def put(
+        self, windows: list[Window], *, accounted: list[tuple[str, str, str]], devices: Sequence[Seen] = ()
+    ) -> None:
+        """Store windows and note what they account for, in one transaction.
 
         Args:
-            accounted: (segment id, model, kind) of the parts whose rows are in these windows.
+            accounted: (segment id, model, kind) of the sealed parts whose rows are in these windows.
+            devices: What devices counted that is in them.
         """
         now = isoformat(self._clock.now())
         with self._db.write() as tx:
@@ -48,21 +54,28 @@ class WindowStore:
                     "UPDATE sealed SET monitored_at = ? WHERE segment_id = ? AND model = ? AND kind = ?",
                     (now, segment_id, model, kind),
                 )
+            self.devices.account(tx, devices)
 
     def due_parts(self, model: str) -> list[Row]:
-        """Sealed parts (``segment_id``, ``kind``, ``digest``, ``time_min``, ``time_max``) in no window yet."""
+        """Sealed parts (``segment_id``, ``kind``, ``digest``, ``time_min``, ``time_max``, ``from_device``) in no window yet."""
         return self._db.read(
-            "SELECT segment_id, model, kind, digest, time_min, time_max FROM sealed "
+            "SELECT segment_id, model, kind, digest, time_min, time_max, "
+            "EXISTS (SELECT 1 FROM device_batches WHERE segment_id = sealed.segment_id) AS from_device FROM sealed "
             "WHERE model = ? AND monitored_at IS NULL ORDER BY time_min, segment_id",
             (model,),
         )
 
     def segment_ranges(self, model: str, segment_ids: list[str]) -> list[tuple[datetime, datetime]]:
-        """The event-time ranges of the predictions in sealed segments."""
+        """The event-time ranges of the predictions in sealed segments.
+
+        Args:
+            segment_ids: Of segments, or what a device's prediction ids begin with.
+        """
         rows = self._db.read(
-            "SELECT time_min, time_max FROM sealed WHERE model = ? AND kind = 'prediction' "
-            "AND segment_id IN (SELECT value FROM json_each(?))",
-            (model, json.dumps(segment_ids)),
+            "WITH named AS (SELECT value FROM json_each(:ids)) "
+            "SELECT time_min, time_max FROM sealed WHERE model = :model AND kind = 'prediction' AND segment_id IN "
+            "(SELECT value FROM named UNION SELECT segment_id FROM device_ids WHERE prefix IN (SELECT value FROM named))",
+            {"model": model, "ids": json.dumps(segment_ids)},
         )
         return [(parse_time(row["time_min"]), parse_time(row["time_max"])) for row in rows]
 

@@ -68,7 +68,7 @@ def broken_rules(rows: pa.Table, declaration: Project | None) -> dict[str, int]:
         for name in declaration.model.features
         if name in declared and _FEATURE + name in rows.column_names and name not in declaration.serve.redact
     ]
-    contract = RowContract(declaration.data.contract, features)
+    contract = RowContract(declared, features)
     columns = {name: _as_declared(rows[_FEATURE + name], declared[name].type) for name in features}
     found = ArrayContract(contract).check(columns, rows.num_rows)
     return dict(sorted(Counter(problem.rule for _, problem in found).items()))

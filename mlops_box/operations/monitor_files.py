@@ -105,7 +105,7 @@ def _baseline(found: Found, reference: Reference, rows: pa.Table, time: str) -> 
 def _answer_again(found: Found, rows: pa.Table, time: str) -> pa.Table:
     import pyarrow as pa
 
-    from mlops_box.models.encode import encode_table
+    from mlops_box.models.encode_tables import encode_table
     from mlops_box.models.runtime import OnnxModel
 
     signature = found.trained.signature

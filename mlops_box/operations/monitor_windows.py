@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_box.monitoring.counts import WindowCounts
+    from mlops_box.monitoring.device_windows import Seen
     from mlops_box.monitoring.sensors import ColumnShape
 
 _FEATURE = "feature:"
@@ -63,6 +64,7 @@ class Measured:
         table: All its predictions.
         logged: Those whose rows are logged (``[serve] log_sample``); only of these features can be judged.
         sample: A few thousand rows of them.
+        missing: How many more are counted, by devices that could not keep their rows.
     """
 
     watched: Watched
@@ -76,30 +78,33 @@ class Measured:
     shapes: dict[str, ColumnShape]
     sample: pa.Table
     sample_digest: str
+    missing: int = 0
 
 
 @dataclass(frozen=True)
 class Due:
-    """All that is due for one model: its windows, and the sealed parts that are accounted for by them."""
+    """All that is due for one model: its windows, and what is accounted for by them: sealed parts, and what devices counted."""
 
     measured: tuple[Measured, ...] = ()
     accounted: tuple[tuple[str, str, str], ...] = ()
+    devices: tuple[Seen, ...] = ()
 
 
 def measure(box: Box, watched: Watched, references: References) -> Due:
     """Count and profile every window that new predictions or new ground truth fall into.
 
     A window is due when a sealed part that is not accounted for has rows in it: late rows and late or corrected truth
-    bring a window back.
+    bring a window back, and so does what a device counted.
     """
-    parts = box.windows.due_parts(watched.model)
-    if not parts:
-        return Due()
+    parts, devices = box.windows.due_parts(watched.model), tuple(box.windows.devices.due(watched.model))
     accounted = tuple((part["segment_id"], part["model"], part["kind"]) for part in parts)
     segments = [part["segment_id"] for part in parts if part["kind"] == "prediction"]
-    truth_ids = _truth_ids(box, [part["digest"] for part in parts if part["kind"] == "truth"])
-    named = sorted({*segments, *(id_[:_SEGMENT_ID_LENGTH] for id_ in truth_ids)})
-    ranges = box.windows.segment_ranges(watched.model, named)
+    # A device's rows do not tell by their ids in which segment they came.
+    fresh_ids = _ids(
+        box, [part["digest"] for part in parts if part["kind"] == "truth" or part["from_device"]]
+    )
+    named = sorted({*segments, *(id_[:_SEGMENT_ID_LENGTH] for id_ in fresh_ids)})
+    ranges = box.windows.segment_ranges(watched.model, named) + [(item.falls_at,) * 2 for item in devices]
     if not ranges:
         return Due(accounted=accounted)
     width = watched.monitor.window
@@ -107,11 +112,16 @@ def measure(box: Box, watched: Watched, references: References) -> Due:
     end = window_start(max(last for _, last in ranges), width) + width
     table = box.predictions.predictions(watched.model, start=start, end=end)
     versions = cache(lambda number: box.models.get(f"{watched.model}@{number}"))
+    missing = box.windows.devices.missing(watched.model, start, end)
+    counted = {(item.window.number, window_start(item.falls_at, width)) for item in devices}
     measured = [
-        _measure_one(box, watched, versions(number), starts_at, rows, references)
-        for (number, starts_at), rows in _split(table, width, segments, truth_ids)
-    ]
-    return Due(tuple(measured), accounted)
+        _measure_one(
+            box, watched, versions(number), starts_at, rows, references,
+            [item.counts for item in missing if (item.number, window_start(item.falls_at, width)) == (number, starts_at)],
+        )
+        for (number, starts_at), rows in _split(table, width, segments, fresh_ids, counted)
+    ]  # fmt: skip
+    return Due(tuple(measured), accounted, devices)
 
 
 def judge_drift(measured: Measured, references: References) -> Finding:
@@ -166,7 +176,7 @@ def judge_estimate(measured: Measured, references: References) -> EstimateFindin
     import numpy as np
     import pyarrow.compute as pc
 
-    from mlops_box.models.encode import encode_table
+    from mlops_box.models.encode_tables import encode_table
     from mlops_box.monitoring.estimate import estimate_classifier, estimate_regression
     from mlops_box.operations.monitor_files import loss_inputs
 
@@ -207,13 +217,14 @@ def assemble(
         "counts_digest": measured.counts_digest,
         "rows_digest": measured.sample_digest,
         "rows_logged": measured.logged.num_rows,
+        "rows_counted": measured.missing,
         "complete": now >= ends_at,
         "latency_ms": _latency(measured.table),
         "options": monitor.model_dump(mode="json"),
     }
     return Window(
         model=measured.version.model, number=measured.version.number,
-        starts_at=measured.starts_at, ends_at=ends_at, rows=measured.table.num_rows,
+        starts_at=measured.starts_at, ends_at=ends_at, rows=measured.table.num_rows + measured.missing,
         rows_with_truth=quality.rows_with_truth if quality else 0,
         drift=drift, quality=quality, data=data, summary=summary,
         profile_digest=measured.profile_digest, computed_at=now, estimate=estimate,
@@ -221,11 +232,12 @@ def assemble(
 
 
 def _measure_one(
-    box: Box, watched: Watched, version: ModelVersion, starts_at: datetime, rows: pa.Table, references: References
+    box: Box, watched: Watched, version: ModelVersion, starts_at: datetime, rows: pa.Table, references: References,
+    missing: Sequence[WindowCounts],
 ) -> Measured:  # fmt: skip
     import pyarrow.compute as pc
 
-    from mlops_box.monitoring.counts import count_window
+    from mlops_box.monitoring.count_tables import count_window
     from mlops_box.monitoring.profile import profile_table
     from mlops_box.monitoring.reservoir import draw_rows, rows_to_bytes
     from mlops_box.monitoring.sensors import shapes_of
@@ -234,6 +246,8 @@ def _measure_one(
     logged = rows.filter(pc.fill_null(rows["sampled"], True))
     seen = _as_reference_columns(logged, version, without=references.redacted(version))
     counts = count_window(reference, seen)
+    for item in missing:
+        counts = counts.merge(references.watched(version, item))
     stored = canonical_json(counts.to_dict()).encode()
     sample = draw_rows(seen)
     return Measured(
@@ -245,6 +259,7 @@ def _measure_one(
         shapes_of(reference, seen),
         sample,
         box.objects.put_bytes(rows_to_bytes(sample), kind="rows"),
+        sum(item.rows for item in missing),
     )  # fmt: skip
 
 
@@ -264,32 +279,31 @@ def _as_reference_columns(rows: pa.Table, version: ModelVersion, *, without: Seq
 
 
 def _split(
-    table: pa.Table, width: timedelta, segments: list[str], truth_ids: list[str]
-) -> list[tuple[tuple[int, datetime], pa.Table]]:
-    """The rows of each (version, window) that has a new row or new truth, in order of time."""
+    table: pa.Table, width: timedelta, segments: list[str], fresh_ids: list[str], counted: set[tuple[int, datetime]]
+) -> list[tuple[tuple[int, datetime], pa.Table]]:  # fmt: skip
+    """The rows of each (version, window) that has a new row or new truth, or is in ``counted``, in order of time."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     table = table.filter(pc.not_equal(table["variant"], "shadow"))
-    if table.num_rows == 0:
-        return []
     microseconds = table["event_time"].cast(pa.int64()).to_numpy()
     place = microseconds // (width // timedelta(microseconds=1))
     number = table["number"].to_numpy()
     origin = pc.utf8_slice_codeunits(table["id"], 0, _SEGMENT_ID_LENGTH)
     fresh = pc.or_(
         pc.is_in(origin, value_set=pa.array(segments, pa.string())),
-        pc.is_in(table["id"], value_set=pa.array(truth_ids, pa.string())),
+        pc.is_in(table["id"], value_set=pa.array(fresh_ids, pa.string())),
     ).to_numpy()
-    touched = sorted({(int(p), int(n)) for p, n in zip(place[fresh], number[fresh], strict=True)})
+    touched = {(int(p), int(n)) for p, n in zip(place[fresh], number[fresh], strict=True)}
+    touched |= {((starts_at - EPOCH) // width, n) for n, starts_at in counted}
     return [
         ((n, EPOCH + p * width), table.take(pa.array(np.flatnonzero((place == p) & (number == n)))))
-        for p, n in touched
+        for p, n in sorted(touched)
     ]
 
 
-def _truth_ids(box: Box, digests: list[str]) -> list[str]:
+def _ids(box: Box, digests: list[str]) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

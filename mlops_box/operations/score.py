@@ -229,7 +229,7 @@ def _predict_chunks(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from mlops_box.models.encode import encode_table
+    from mlops_box.models.encode_tables import encode_table
     from mlops_box.models.runtime import OnnxModel
 
     model = OnnxModel(box.models.file(version, PACKED_FILE), version.signature, threads=os.cpu_count() or 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.errors import UsageError
-from mlops_box.serving.tokens import SCOPES, Scope, Token
+from mlops_box.serving.bearer import SCOPES, Scope, Token
 from mlops_box.units import parse_duration
 
 

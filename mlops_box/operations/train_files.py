@@ -86,7 +86,7 @@ class Found:
 def version_files(found: Found) -> dict[str, bytes]:
     """Every file of the version by its name in the manifest."""
     from mlops_box.monitoring.profile import profile_table
-    from mlops_box.monitoring.reference import build_reference
+    from mlops_box.monitoring.reference_tables import build_reference
 
     trained, features = found.trained, [feature.name for feature in found.trained.signature.features]
     output = found.answers.output

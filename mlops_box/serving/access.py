@@ -10,11 +10,14 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlops_box.errors import UsageError
 from mlops_box.serving.guard import LOOPBACK
 from mlops_box.serving.problems import HttpProblem
-from mlops_box.serving.tokens import TokenStore
+
+if TYPE_CHECKING:
+    from mlops_box.serving.tokens import TokenStore
 
 MAX_CONNECTIONS = 4096
 # For servers that others start and bind (bentoml serve, a container).

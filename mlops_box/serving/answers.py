@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mlops_box.models.encode import category_text
 from mlops_box.models.runtime import Output
-from mlops_box.models.values import Signature
+from mlops_box.models.signature import Signature
 from mlops_box.serving.records import Outcome
 
 

@@ -1,6 +1,6 @@
-"""Whether a caller may do what a route needs: its bearer token against what box.db holds.
+"""Whether a caller may do what a route needs: its bearer token against those that are kept.
 
-The tokens are kept in memory and read again when box.db changed, by the thread that watches it: a request asks no
+They are held in memory and read again when they changed, by the thread that watches: a request asks no
 database, and a header that was good before costs one look-up.
 """
 
@@ -10,12 +10,12 @@ import hmac
 import logging
 import threading
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from mlops_box.clock import Clock
 from mlops_box.errors import BoxError
+from mlops_box.serving.bearer import Scope, Token, read_token
 from mlops_box.serving.problems import Headers, HttpProblem
-from mlops_box.serving.tokens import Scope, Token, TokenStore, read_token
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,15 @@ class _Table:
     known: dict[bytes, tuple[Token, Caller]] = field(default_factory=dict)
 
 
+class Tokens(Protocol):
+    """Where the tokens are kept: box.db, or a device's file."""
+
+    def list(self) -> list[Token]: ...
+
+    def data_version(self) -> int:
+        """Another number than before, in the same thread, where they may have changed."""
+
+
 class Authorizer:
     """Checks ``Authorization`` headers.
 
@@ -64,7 +73,7 @@ class Authorizer:
 
     def __init__(
         self,
-        tokens: TokenStore,
+        tokens: Tokens,
         clock: Clock,
         *,
         local: str | None = None,

@@ -13,9 +13,9 @@ from mlops_box.data.arrays import ArrayContract, MatrixContract, plain_value
 from mlops_box.data.rows import RowContract, RowProblem
 from mlops_box.data.times import parse_date_text, parse_time_text
 from mlops_box.errors import UsageError
-from mlops_box.models.values import Signature
-from mlops_box.project import Contract, Project
+from mlops_box.models.signature import Signature
 from mlops_box.serving.columns import Columns
+from mlops_box.serving.door_rules import DoorRules
 from mlops_box.serving.json_body import load_json, parse_json, refuse_duplicate_keys
 from mlops_box.serving.problems import MAX_PROBLEMS, ContractViolation
 from mlops_box.serving.records import ParsedRows
@@ -34,10 +34,10 @@ class Door:
     key that is none of these is a mistake and refused. A feature that is absent counts as null.
 
     Args:
-        project: The declaration whose contract applies; ``None`` knows the signature only.
+        rules: What is declared of the data; ``None`` knows the signature only.
     """
 
-    def __init__(self, signature: Signature, project: Project | None):
+    def __init__(self, signature: Signature, rules: DoorRules | None = None):
         features = [feature.name for feature in signature.features]
         self._features = features
         self._known = frozenset(features) | {signature.target}
@@ -46,19 +46,17 @@ class Door:
         self._time_contract: RowContract | None = None
         self.time_column: str | None = None
         self.max_rows = DEFAULT_MAX_ROWS
-        if project is not None:
-            self._contract = RowContract(project.data.contract, features)
-            self.time_column = project.data.time
-            self.max_rows = project.serve.max_rows
-            self._known |= {*project.data.contract.columns, *project.data.key}
-            if self.time_column:
-                self._known |= {self.time_column}
-                if self.time_column in project.data.contract.columns:
-                    self._time_contract = RowContract(project.data.contract, [self.time_column])
-        rules = self._contract or RowContract(Contract(), features)
-        self._array_contract = ArrayContract(rules)
-        self._matrix_contract = MatrixContract(rules, features)
-        self._block = RowBlock(rules, features) if self._all_numeric else None
+        if rules is not None:
+            self._contract = RowContract(rules.columns, features)
+            self.time_column = rules.time_column
+            self.max_rows = rules.max_rows
+            self._known |= rules.known
+            if self.time_column and self.time_column in rules.columns:
+                self._time_contract = RowContract(rules.columns, [self.time_column])
+        contract = self._contract or RowContract({}, features)
+        self._array_contract = ArrayContract(contract)
+        self._matrix_contract = MatrixContract(contract, features)
+        self._block = RowBlock(contract, features) if self._all_numeric else None
 
     def parse(self, body: bytes) -> list[Row]:
         """The rows of ``{"rows": [{...}]}``, checked.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlops_box.files import write_whole
-from mlops_box.serving.tokens import new_token, read_token
+from mlops_box.serving.bearer import new_token, read_token
 
 _FILE = "server.token"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_box.models.values import Signature
+from mlops_box.models.signature import Signature
 from mlops_box.serving.columns import Columns
 
 Logged = Sequence[dict[str, Any]] | Columns

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from mlops_box.errors import (
     BoxError,
     BusyError,
@@ -16,6 +14,7 @@ from mlops_box.errors import (
     UnavailableError,
     UsageError,
 )
+from mlops_box.json_bytes import dumps
 
 Headers = tuple[tuple[bytes, bytes], ...]
 MAX_PROBLEMS = 20
@@ -81,7 +80,7 @@ class HttpProblem(Exception):
 
     def body(self) -> bytes:
         error = {"code": self.code, "message": self.message, "hint": self.hint, "details": self.details}
-        return orjson.dumps({"error": error}, default=str)
+        return dumps({"error": error}, default=str)
 
 
 _STATUS: tuple[tuple[type[BoxError], int], ...] = (

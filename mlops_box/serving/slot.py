@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
-from mlops_box.errors import GateError, IntegrityError, UsageError
+from mlops_box.errors import GateError, IntegrityError
 from mlops_box.models.devices import Device, Wanted, open_model
-from mlops_box.models.encode import RowEncoder, Tensors, concatenate
-from mlops_box.models.encode_columns import ColumnEncoder
+from mlops_box.models.encode import RowEncoder, concatenate
 from mlops_box.models.golden import Golden, check_golden
 from mlops_box.models.runtime import Leash, OnnxModel
 from mlops_box.models.store import ModelStore
 from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, ModelVersion
 from mlops_box.project import RegisteredProject
-from mlops_box.serving.answers import Answers, Reader
+from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, Row
+from mlops_box.serving.door_rules import door_rules
 from mlops_box.serving.log_view import LogView
-from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.records import ParsedRows
+from mlops_box.serving.row_model import RowModel
 
 if TYPE_CHECKING:
     from mlops_box.serving.batcher import Batcher
@@ -57,7 +57,7 @@ class Slot:
         self.ref = version.ref
         self.number_header = str(version.number).encode()
         self.project_digest = project.digest if project else ""
-        self.door = Door(version.signature, project.declaration if project else None)
+        self.door = Door(version.signature, door_rules(project.declaration) if project else None)
         self.log_required = project is None or project.declaration.serve.log == "required"
         self.log_view = self._log_view(project)
         self.cost = cost
@@ -65,9 +65,7 @@ class Slot:
         self.max_batch = self._batch_cap(project)
         self.max_queued = self._queue_cap(project)
         self.lane: Batcher[Any, Any, Any] | None = None
-        self._encode = RowEncoder(version.signature)
-        self._encode_columns = ColumnEncoder(version.signature)
-        self._reader = Reader(version.signature)
+        self._rows = RowModel(version.ref, model)
 
     def run(self, rows: Sequence[Row] | Columns, leash: Leash | None = None) -> Answers:
         """The answers for rows that passed the door, in order.
@@ -79,7 +77,7 @@ class Slot:
             ContractViolation: A value is of a type the model cannot read, in a column without a rule.
             IntegrityError: The model gave another number of rows.
         """
-        return self._answers(self._tensors(rows), leash)
+        return self._rows.run(rows, leash)
 
     def run_all(
         self, requests: Sequence[Sequence[Row] | Columns], leash: Leash | None = None
@@ -95,44 +93,17 @@ class Slot:
         # All rows are encoded at once, which costs hardly more than encoding one.
         by_row = [(index, rows) for index, rows in enumerate(requests) if not _is_block(rows)]
         by_column = [(index, rows) for index, rows in enumerate(requests) if _is_block(rows)]
-        parts = [self._tensors(columns) for _, columns in by_column]
+        parts = [self._rows.tensors(columns) for _, columns in by_column]
         if by_row:
             one_by_one = cast(Iterable[Sequence[Row]], [rows for _, rows in by_row])
-            parts.insert(0, self._tensors(list(chain.from_iterable(one_by_one))))
-        answers = self._answers(concatenate(parts), leash)
+            parts.insert(0, self._rows.tensors(list(chain.from_iterable(one_by_one))))
+        answers = self._rows.answers(concatenate(parts), leash)
         found: dict[int, Answers] = {}
         start = 0
         for index, rows in by_row + by_column:
             found[index] = answers.part(start, start + len(rows))
             start += len(rows)
         return [found[index] for index in range(len(requests))]
-
-    def _tensors(self, rows: Sequence[Row] | Columns) -> Tensors:
-        try:
-            if isinstance(rows, ParsedRows) and rows.matrix is not None:
-                return Tensors(rows.matrix, None)
-            if not isinstance(rows, Columns):
-                return self._encode(rows)
-            if rows.matrix is not None:
-                return Tensors(rows.matrix, None)
-            return self._encode_columns(rows.values, rows.rows)
-        except UsageError as error:
-            if "row" not in error.details:
-                raise
-            column = error.details["column"]
-            problem = {
-                "row": error.details["row"],
-                "column": column,
-                "rule": f"{column}.type",
-                "message": error.message,
-            }
-            raise ContractViolation([problem]) from None
-
-    def _answers(self, tensors: Tensors, leash: Leash | None) -> Answers:
-        answers = self._reader.read(self.model.predict(tensors, leash))
-        if len(answers.predictions) != tensors.rows:
-            raise IntegrityError(f"{self.ref} answered {len(answers.predictions)} rows for {tensors.rows}")
-        return answers
 
     def is_slow(self, rows: int) -> bool:
         base_s, per_row_s = self.cost

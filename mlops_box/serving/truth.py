@@ -8,7 +8,7 @@ from typing import Any
 
 from mlops_box.errors import UsageError
 from mlops_box.models.encode import category_text
-from mlops_box.models.values import Signature
+from mlops_box.models.signature import Signature
 from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.records import Truth, is_prediction_id
 

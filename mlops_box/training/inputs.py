@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_box.errors import TrainingError
-from mlops_box.models.values import Feature, Kind
+from mlops_box.models.signature import Feature, Kind
 from mlops_box.project import Model, Task
 
 MIN_ROWS = 10

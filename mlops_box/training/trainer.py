@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_box.errors import IntegrityError, TrainingError
-from mlops_box.models.encode import Tensors, encode_rows, encode_table
+from mlops_box.models.encode import Tensors, encode_rows
+from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.golden import Golden
 from mlops_box.models.runtime import OnnxModel, Output
 from mlops_box.models.values import Signature

@@ -13,6 +13,7 @@ from mlops_box.errors import BoxError
 from mlops_box.serving.access import Access, refuse_from_elsewhere
 from mlops_box.serving.guard import Guard
 from mlops_box.serving.problems import HttpProblem, problem_of
+from mlops_box.serving.request_ids import RequestIds
 from mlops_box_services import oip_api, pages, rows_api
 from mlops_box_services.exchange import (
     CLIENT_GONE,
@@ -28,7 +29,6 @@ from mlops_box_services.exchange import (
     observe,
     send_answer,
 )
-from mlops_box_services.request_ids import RequestIds
 from mlops_box_services.routes import Routes
 from mlops_box_services.runtime import Runtime
 

@@ -13,12 +13,12 @@ from mlops_box import __version__
 from mlops_box.errors import BoxError
 from mlops_box.serving.problems import HttpProblem, problem_of
 from mlops_box.serving.protocols.interface import Interfaces
+from mlops_box.serving.request_ids import RequestIds
 from mlops_box_services import oip_api
 from mlops_box_services.exchange import CLIENT_GONE
 from mlops_box_services.grpc_call import REQUEST_ID, GrpcCall, given_id, observe
 from mlops_box_services.grpc_codec import read_request, write_answer, write_metadata
 from mlops_box_services.grpc_errors import status_of
-from mlops_box_services.request_ids import RequestIds
 from mlops_box_services.runtime import Runtime
 from mlops_box_services.stubs import open_inference_pb2 as pb
 

@@ -12,7 +12,7 @@ from serving_kit import register_fails, register_projects, register_rate, runnin
 
 from mlops_box.box import Box
 from mlops_box.operations.tokens import create_token
-from mlops_box.serving.tokens import SCOPES
+from mlops_box.serving.bearer import SCOPES
 
 # A body may fit the schema and yet break a model's contract, which no document of all models can say.
 CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]

@@ -23,7 +23,7 @@ from serving_kit import Server, environment, register_projects, register_rate, r
 
 from mlops_box.box import Box
 from mlops_box.operations.tokens import create_token, revoke_token
-from mlops_box.serving.tokens import new_token
+from mlops_box.serving.bearer import new_token
 
 OPEN = {("GET", "/livez"), ("GET", "/readyz")}
 ROW = {"rows": [{"a": 1.0, "b": 2.0}]}

@@ -15,7 +15,7 @@ from train_kit import edit, write_churn, write_houses
 from mlops_box.box import Box
 from mlops_box.errors import BusyError, GateError, ProjectError, RefusedError, TrainingError, UsageError
 from mlops_box.evaluation.metrics import compute_metrics
-from mlops_box.models.encode import encode_table
+from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.golden import Golden, check_golden
 from mlops_box.models.runtime import OnnxModel
 from mlops_box.models.values import (

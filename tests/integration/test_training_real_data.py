@@ -7,7 +7,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from mlops_box.models.encode import encode_rows, encode_table
+from mlops_box.models.encode import encode_rows
+from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.golden import check_golden
 from mlops_box.models.runtime import OnnxModel
 from mlops_box.progress import SilentProgress

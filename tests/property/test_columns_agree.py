@@ -88,7 +88,7 @@ def tables(draw: st.DrawFn) -> tuple[int, dict[str, np.ndarray[Any, Any]]]:
 
 def one_by_one(columns: dict[str, np.ndarray[Any, Any]], rows: int) -> list[tuple[int, str, str]]:
     """The row door's verdicts; a float32 that is a bound stands for the bound."""
-    contract = RowContract(CONTRACT, NAMES)
+    contract = RowContract(CONTRACT.columns, NAMES)
     found = []
     for row in range(rows):
         values = {name: _value(name, column[row]) for name, column in columns.items()}
@@ -111,7 +111,7 @@ def _value(name: str, item: Any) -> Any:
 @given(tables())
 def test_columns_and_rows_get_the_same_verdicts(table: tuple[int, dict[str, np.ndarray[Any, Any]]]) -> None:
     rows, columns = table
-    found = ArrayContract(RowContract(CONTRACT, NAMES)).check(columns, rows)
+    found = ArrayContract(RowContract(CONTRACT.columns, NAMES)).check(columns, rows)
     assert [(row, problem.rule, problem.message) for row, problem in found] == one_by_one(columns, rows)
 
 
@@ -123,7 +123,7 @@ def test_a_matrix_and_rows_get_the_same_verdicts(data: st.DataObject) -> None:
     cells = st.lists(st.sampled_from([*_ODD, 1.0, 2.0, 3.0]), min_size=len(names), max_size=len(names))
     with np.errstate(over="ignore"):
         matrix = np.array(data.draw(st.lists(cells, min_size=rows, max_size=rows)), dtype=np.float32)
-    contract = RowContract(CONTRACT, names)
+    contract = RowContract(CONTRACT.columns, names)
     expected = []
     for row in range(rows):
         values: dict[str, Any] = {}
@@ -142,7 +142,7 @@ def test_a_matrix_and_rows_get_the_same_verdicts(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_the_bound_itself_passes_in_any_precision(kind: str) -> None:
-    contract = ArrayContract(RowContract(CONTRACT, ["share", "step"]))
+    contract = ArrayContract(RowContract(CONTRACT.columns, ["share", "step"]))
     values = np.array([0.1, 1.0], dtype=kind)
     assert contract.check({"share": values, "step": np.array([0.1, 0.5], dtype=kind)}, 2) == []
 
@@ -175,7 +175,7 @@ def test_rows_that_pass_as_a_block_would_pass_one_by_one_and_mean_the_same(
         }
         for row in cells
     ]
-    contract = RowContract(BLOCK, names)
+    contract = RowContract(BLOCK.columns, names)
     body = (
         orjson.dumps({"rows": json.loads(json.dumps(rows))})
         if not _is_huge(rows)

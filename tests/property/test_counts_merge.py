@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_box.monitoring import DriftDetector
-from mlops_box.monitoring.counts import WindowCounts, count_window
+from mlops_box.monitoring.count_tables import count_window
+from mlops_box.monitoring.counts import WindowCounts
 from mlops_box.monitoring.reference import Reference
+from mlops_box.monitoring.reference_tables import reference_of
 
 numbers = st.none() | st.floats(width=64) | st.sampled_from([0.1, 1.0, -1.0])
 words = st.none() | st.sampled_from(["a", "b", "c", "", "d\n", "ü"]) | st.text(max_size=3)
@@ -35,7 +37,7 @@ def tables(draw: st.DrawFn, *, min_rows: int = 0, max_rows: int = 40) -> pa.Tabl
 @given(reference=tables(), parts=st.lists(tables(), min_size=2, max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_merged_counts_are_the_counts_of_all_rows(reference: pa.Table, parts: list[pa.Table]) -> None:
-    yardstick = Reference.from_table(reference)
+    yardstick = reference_of(reference)
     merged = count_window(yardstick, parts[0])
     for part in parts[1:]:
         merged = merged.merge(count_window(yardstick, part))
@@ -47,7 +49,7 @@ def test_merged_counts_are_the_counts_of_all_rows(reference: pa.Table, parts: li
 @given(reference=tables(), window=tables())
 @settings(max_examples=60, deadline=None)
 def test_every_row_is_counted_once_in_every_column(reference: pa.Table, window: pa.Table) -> None:
-    counts = count_window(Reference.from_table(reference), window)
+    counts = count_window(reference_of(reference), window)
     assert all(column.rows + column.nulls == window.num_rows for column in counts.columns)
 
 
@@ -79,7 +81,7 @@ def test_a_table_never_drifts_from_itself(reference: pa.Table) -> None:
 @given(reference=tables())
 @settings(max_examples=60, deadline=None)
 def test_a_reference_is_read_back_as_it_was(reference: pa.Table) -> None:
-    yardstick = Reference.from_table(reference)
+    yardstick = reference_of(reference)
     assert Reference.from_bytes(yardstick.to_bytes()) == yardstick
 
 

@@ -3,8 +3,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_box.models.encode import encode_rows, encode_table
+from mlops_box.models.encode import encode_rows
 from mlops_box.models.encode_columns import ColumnEncoder
+from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.values import Feature, Signature
 
 BIGINT = st.integers(-(2**63), 2**63 - 1)

@@ -15,6 +15,7 @@ from mlops_box.models.values import Feature, Signature
 from mlops_box.project import parse_project
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door
+from mlops_box.serving.door_rules import door_rules
 from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.protocols.arrow import read_stream
 from mlops_box.serving.protocols.interface import Interface
@@ -52,7 +53,7 @@ ROW = st.fixed_dictionaries(
         "kind": st.none() | st.sampled_from(["l", "m", "z", ""]),
     }
 )
-DOOR = Door(ALL, parse_project(PROJECT))
+DOOR = Door(ALL, door_rules(parse_project(PROJECT)))
 FACE = Interface(ALL)
 
 

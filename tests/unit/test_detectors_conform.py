@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_box.monitoring.counts import count_window
+from mlops_box.monitoring.count_tables import count_window
 from mlops_box.monitoring.detectors import registered
 from mlops_box.monitoring.detectors.base import ColumnDetector
 from mlops_box.monitoring.history import ColumnHistory
 from mlops_box.monitoring.reference import Reference
+from mlops_box.monitoring.reference_tables import reference_of
 
 DETECTORS = registered()
 ROWS = 1000
@@ -42,14 +43,14 @@ def detector(request: pytest.FixtureRequest) -> ColumnDetector:
 def test_names_are_unique_and_every_column_has_a_test_of_its_values() -> None:
     names = [detector.name for detector in DETECTORS]
     assert len(set(names)) == len(names) >= 3
-    reference = Reference.from_table(columns(np.random.default_rng(0), ROWS))
+    reference = reference_of(columns(np.random.default_rng(0), ROWS))
     for column in reference.columns:
         assert {found.name for found in DETECTORS if found.applies(column)} - {"missing"}
 
 
 def test_the_reference_itself_is_no_drift(detector: ColumnDetector) -> None:
     table = columns(np.random.default_rng(0), ROWS)
-    reference = Reference.from_table(table)
+    reference = reference_of(table)
     counts = count_window(reference, table)
     for place in cases(detector, reference):
         found = detector.compare(reference.columns[place], counts.columns[place], ROWS)
@@ -63,7 +64,7 @@ def test_the_same_world_has_honest_p_values(detector: ColumnDetector) -> None:
     rng = np.random.default_rng(1)
     small = []
     for _ in range(60):
-        reference = Reference.from_table(columns(rng, ROWS))
+        reference = reference_of(columns(rng, ROWS))
         counts = count_window(reference, columns(rng, 300))
         for place in cases(detector, reference):
             found = detector.compare(reference.columns[place], counts.columns[place], 300)
@@ -75,7 +76,7 @@ def test_the_same_world_has_honest_p_values(detector: ColumnDetector) -> None:
 
 def test_another_world_is_sure_and_large(detector: ColumnDetector) -> None:
     rng = np.random.default_rng(2)
-    reference = Reference.from_table(columns(rng, ROWS))
+    reference = reference_of(columns(rng, ROWS))
     counts = count_window(reference, columns(rng, 300, moved=True))
     for place in cases(detector, reference):
         found = detector.compare(reference.columns[place], counts.columns[place], 300)
@@ -89,7 +90,7 @@ def test_another_world_is_sure_and_large(detector: ColumnDetector) -> None:
 @pytest.mark.parametrize("rows", [0, 1, 5])
 def test_hardly_a_row_never_raises_and_is_never_sure(detector: ColumnDetector, rows: int) -> None:
     rng = np.random.default_rng(3)
-    reference = Reference.from_table(columns(rng, ROWS))
+    reference = reference_of(columns(rng, ROWS))
     counts = count_window(reference, columns(rng, rows))
     for place in cases(detector, reference):
         found = detector.compare(reference.columns[place], counts.columns[place], rows)
@@ -99,7 +100,7 @@ def test_hardly_a_row_never_raises_and_is_never_sure(detector: ColumnDetector, r
 
 def test_leaving_one_out_is_what_comparing_with_the_rest_would_say(detector: ColumnDetector) -> None:
     rng = np.random.default_rng(4)
-    reference = Reference.from_table(columns(rng, ROWS))
+    reference = reference_of(columns(rng, ROWS))
     windows = [count_window(reference, columns(rng, 200, moved=place == 3)) for place in range(6)]
     for place in cases(detector, reference):
         column = reference.columns[place]

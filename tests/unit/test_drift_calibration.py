@@ -13,7 +13,7 @@ from mlops_box.monitoring import DriftDetector, Finding
 from mlops_box.monitoring.baseline import Baseline, cut_baseline
 from mlops_box.monitoring.budget import limits_for
 from mlops_box.monitoring.history import ColumnHistory
-from mlops_box.monitoring.reference import Reference
+from mlops_box.monitoring.reference_tables import reference_of
 from mlops_box.monitoring.season import season_of
 from mlops_box.monitoring.statistics.calibrated import fit_usual
 from mlops_box.units import parse_rate
@@ -92,7 +92,7 @@ def test_the_finest_class_with_enough_windows_is_taken() -> None:
 
 
 def test_a_baseline_survives_storage_and_its_windows_add_up(eight_weeks: pa.Table) -> None:
-    reference = Reference.from_table(eight_weeks.drop_columns(["at"]))
+    reference = reference_of(eight_weeks.drop_columns(["at"]))
     baseline = cut_baseline(reference, [(eight_weeks, "at")], DAY)
     assert len(baseline) == 56
     again = Baseline.from_bytes(baseline.to_bytes())

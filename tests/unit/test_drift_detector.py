@@ -13,7 +13,8 @@ import pytest
 from mlops_box.models.values import Feature, Signature
 from mlops_box.monitoring import DriftDetector, Finding
 from mlops_box.monitoring.profile import merge_profiles, profile_table
-from mlops_box.monitoring.reference import PREDICTION, Reference, build_reference
+from mlops_box.monitoring.reference import PREDICTION, Reference
+from mlops_box.monitoring.reference_tables import build_reference, reference_of
 
 DATA = Path(__file__).parents[2].parent / "shared/data/bike-sharing"
 
@@ -188,7 +189,7 @@ def test_predictions_of_regression_and_binary_models_are_watched() -> None:
 
 def test_references_and_findings_survive_storage() -> None:
     rng = np.random.default_rng(5)
-    reference = Reference.from_table(world(1000, rng))
+    reference = reference_of(world(1000, rng))
     data = reference.to_bytes()
     assert Reference.from_bytes(data) == reference
     assert Reference.from_bytes(data).to_bytes() == data

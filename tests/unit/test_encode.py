@@ -3,7 +3,8 @@ import pyarrow as pa
 import pytest
 
 from mlops_box.errors import UsageError
-from mlops_box.models.encode import encode_rows, encode_table
+from mlops_box.models.encode import encode_rows
+from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.values import Feature, Signature
 
 SIGNATURE = Signature(

@@ -17,6 +17,7 @@ from mlops_box.project import parse_project
 from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door
+from mlops_box.serving.door_rules import door_rules
 from mlops_box.serving.problems import ContractViolation, MalformedBody
 from mlops_box.serving.protocols.arrow import read_stream, write_stream
 from mlops_box.serving.protocols.interface import Interface
@@ -52,7 +53,7 @@ def stream(table: pa.Table, **options: Any) -> bytes:
 
 
 def read(body: bytes, signature: Signature = ALL) -> Columns:
-    return read_stream(body, Interface(signature), Door(signature, parse_project(PROJECT)))
+    return read_stream(body, Interface(signature), Door(signature, door_rules(parse_project(PROJECT))))
 
 
 def columns(signature: Signature = ALL, **values: pa.Array) -> dict[str, list[Any]]:

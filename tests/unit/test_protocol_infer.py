@@ -16,6 +16,7 @@ from mlops_box.project import parse_project
 from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door
+from mlops_box.serving.door_rules import door_rules
 from mlops_box.serving.problems import ContractViolation, MalformedBody
 from mlops_box.serving.protocols.infer import InferAnswer, parse_request, write_answer
 from mlops_box.serving.protocols.interface import Interface, TensorInfo
@@ -49,7 +50,7 @@ NUMBERS = Signature("regression", "rate", FEATURES[:2])
 
 
 def interface(signature: Signature = ALL) -> tuple[Interface, Door]:
-    return Interface(signature), Door(signature, parse_project(PROJECT))
+    return Interface(signature), Door(signature, door_rules(parse_project(PROJECT)))
 
 
 def tensors(**columns: tuple[str, list[Any]]) -> list[Tensor]:
@@ -109,7 +110,9 @@ def test_float32_keeps_the_bounds_of_float32() -> None:
     face, _ = interface(NUMBERS)
     edge = float(np.float32(0.1))
     project = parse_project(PROJECT.replace("max = 100", "max = 0.1"))
-    found = face.read(tensors(speed=("FP32", [edge]), count=("INT64", [1])), Door(NUMBERS, project))
+    found = face.read(
+        tensors(speed=("FP32", [edge]), count=("INT64", [1])), Door(NUMBERS, door_rules(project))
+    )
     assert len(found) == 1
 
 

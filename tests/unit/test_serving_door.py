@@ -16,6 +16,7 @@ from mlops_box.project import parse_project
 from mlops_box.serving.answers import Reader
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, parse_object
+from mlops_box.serving.door_rules import door_rules
 from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.truth import TruthReader
 
@@ -27,7 +28,7 @@ ID = "0123456789abcdefghjkmn-0000000a"
 
 @pytest.fixture
 def door() -> Door:
-    return Door(RATE, parse_project(RATE_PROJECT))
+    return Door(RATE, door_rules(parse_project(RATE_PROJECT)))
 
 
 def problems(door: Door, *rows: Any) -> list[dict[str, Any]]:
@@ -63,7 +64,7 @@ def test_a_bad_row_names_its_rule(door: Door, row: Any, rule: str) -> None:
 
 
 def test_a_misspelt_column_gets_the_nearest_known_one(door: Door) -> None:
-    (problem,) = problems(Door(RATE, None), {"a": 1.0, "b": 2.0, "rat": 3.0})
+    (problem,) = problems(Door(RATE), {"a": 1.0, "b": 2.0, "rat": 3.0})
     assert problem["hint"] == "did you mean 'rate'?"
 
 
@@ -203,4 +204,4 @@ def test_many_unknown_names_are_counted_and_a_few_are_told(door: Door) -> None:
 
 def test_a_matrix_cannot_carry_text() -> None:
     with pytest.raises(UsageError, match="not all of the model's features are numbers"):
-        Door(FAILS, None).check_columns(Columns(1, {}, np.zeros((1, 2), dtype=np.float32)))
+        Door(FAILS).check_columns(Columns(1, {}, np.zeros((1, 2), dtype=np.float32)))

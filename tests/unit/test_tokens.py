@@ -16,9 +16,9 @@ from mlops_box.clock import FixedClock
 from mlops_box.errors import NotFoundError, UsageError
 from mlops_box.operations.tokens import create_token
 from mlops_box.serving.authorization import FAILURES_AT_ONCE, Authorizer, Need
+from mlops_box.serving.bearer import new_token, read_token
 from mlops_box.serving.local_token import local_token, make_local_token, remove_local_token
 from mlops_box.serving.problems import HttpProblem
-from mlops_box.serving.tokens import new_token, read_token
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from mlops_box.errors import UsageError
+from mlops_box.json_bytes import dumps
 from mlops_box.serving.json_body import load_json
 from mlops_box.serving.protocols.tensors import Tensor, from_list, from_raw, tensor_shape, to_raw
 
@@ -120,7 +119,7 @@ def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int
     }
     if answer.id is not None:
         content["id"] = answer.id
-    head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    head = dumps(content)
     return (b"".join((head, *tail)), len(head)) if tail else (head, None)
 
 

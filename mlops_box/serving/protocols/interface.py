@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from mlops_box.data.arrays import plain_value
 from mlops_box.errors import UsageError
+from mlops_box.json_bytes import dumps
 from mlops_box.models.encode import category_text
-from mlops_box.models.values import ModelVersion, Signature
+from mlops_box.models.signature import Signature
 from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, Row
@@ -172,13 +172,22 @@ class Interface:
         return ", ".join(f"{info.name} {info.datatype}" for info in self.inputs[:30])
 
 
+class Version(Protocol):
+    """A version, as far as its interface depends on it."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def signature(self) -> Signature: ...
+
+
 class Interfaces:
     """The interfaces of versions in use, made once each."""
 
     def __init__(self) -> None:
         self._by_digest: OrderedDict[str, Interface] = OrderedDict()
 
-    def of(self, version: ModelVersion) -> Interface:
+    def of(self, version: Version) -> Interface:
         found = self._by_digest.get(version.digest)
         if found is None:
             found = self._by_digest[version.digest] = Interface(version.signature)
@@ -212,7 +221,7 @@ def _outputs(signature: Signature) -> tuple[TensorInfo, ...]:
         return TensorInfo("prediction", "FP32", (-1,)), ids
     kinds = set(map(type, signature.classes))
     datatype = {bool: BOOL, int: "INT64"}.get(kinds.pop(), BYTES) if len(kinds) == 1 else BYTES
-    parameters = {"classes": orjson.dumps(list(signature.classes)).decode()}
+    parameters = {"classes": dumps(list(signature.classes)).decode()}
     shape = (-1, len(signature.classes))
     return (
         TensorInfo("label", datatype, (-1,)),
