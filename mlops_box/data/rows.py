@@ -114,6 +114,11 @@ class ColumnCheck:
             problems.append(self._problem("regex", f"{_shown(value)} does not match {rule.regex}"))
         return problems
 
+    def typed(self, value: object) -> Any:
+        """A value that broke no rule, in the column's type; ``None`` when it is missing."""
+        read = self._read(value)
+        return None if read is _MISSING else read
+
     def _problem(self, rule: str, message: str) -> RowProblem:
         return RowProblem(f"{self._column}.{rule}", self._column, f"{self._column}: {message}")
 

@@ -5,7 +5,8 @@ SQLite without the WAL-reset corruption bug (sqlite.org/wal.html, fixed in 3.51.
 """
 
 from mlops_box.db.compact import compact
+from mlops_box.db.embedded import EmbeddedDatabase
 from mlops_box.db.engine import Database, Row, Transaction, sqlite_version
 from mlops_box.db.foreign import read_table
 
-__all__ = ["Database", "Row", "Transaction", "compact", "read_table", "sqlite_version"]
+__all__ = ["Database", "EmbeddedDatabase", "Row", "Transaction", "compact", "read_table", "sqlite_version"]

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class Transaction:
     def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> int:
         """Run one statement; returns the number of rows it changed (-1 where SQLite does not say)."""
         return int(self._connection.conn.execute(sql, parameters).rowcount)
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Run one statement for every row of parameters; returns the number of rows changed."""
+        return int(self._connection.conn.executemany(sql, rows).rowcount)
 
     def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
         return _rows(self._connection.conn.execute(sql, parameters))
@@ -110,13 +114,17 @@ class Database:
         self._handles: weakref.WeakSet[_Handle] = weakref.WeakSet()
         self._inherited: list[_Handle] = []
         self._lock = threading.Lock()
-        with _translated(path):
+        with translated(path):
             if not read_only:
                 _make_private(path)
             connection = self._connection()
             if not read_only:
                 _use_wal(connection.conn)
-            migrate(connection.conn, path=path, clock=clock or SystemClock(), read_only=read_only)
+            self._bring_up(connection.conn, clock or SystemClock())
+
+    def _bring_up(self, raw: Any, clock: Clock) -> None:
+        """Bring the file up to this program's schema."""
+        migrate(raw, path=self.path, clock=clock, read_only=self.read_only)
 
     def _connection(self) -> sqlite_utils.Database:
         handle: _Handle | None = getattr(self._local, "handle", None)
@@ -145,7 +153,7 @@ class Database:
 
     def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
         """All rows of one query, as dicts."""
-        with _translated(self.path):
+        with translated(self.path):
             return _rows(self._connection().conn.execute(sql, parameters))
 
     def one(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Row | None:
@@ -161,7 +169,7 @@ class Database:
         ``BEGIN IMMEDIATE`` takes the write lock before anything is read: a deferred transaction that reads
         and then writes fails at once when another process wrote in between.
         """
-        with _translated(self.path):
+        with translated(self.path):
             connection = self._connection()
             raw = connection.conn
             if raw.in_transaction:
@@ -179,7 +187,7 @@ class Database:
 
     def data_version(self) -> int:
         """Changes when another connection has committed: cheap to poll (``PRAGMA data_version``)."""
-        with _translated(self.path):
+        with translated(self.path):
             return int(self._connection().conn.execute("PRAGMA data_version").fetchone()[0])
 
     def check(self) -> list[str]:
@@ -189,7 +197,7 @@ class Database:
 
     def backup(self, target: Path) -> None:
         """A consistent copy while others read and write (SQLite's online backup)."""
-        with _translated(target):
+        with translated(target):
             _make_private(target)
             with contextlib.closing(sqlite.connect(str(target))) as copy:
                 copy.execute("PRAGMA synchronous=FULL")
@@ -212,7 +220,7 @@ def _rows(cursor: Any) -> list[Row]:
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     """SQLite's own errors as ours."""
     try:
         yield

@@ -49,7 +49,7 @@ def migrate(connection: Any, *, path: Path, clock: Clock, read_only: bool) -> No
         for number, name, sql in known:
             if number <= present:
                 continue
-            for statement in _statements(sql):
+            for statement in statements(sql):
                 connection.execute(statement)
             connection.execute(
                 "INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)",
@@ -63,7 +63,7 @@ def migrate(connection: Any, *, path: Path, clock: Clock, read_only: bool) -> No
         raise
 
 
-def _statements(script: str) -> list[str]:
+def statements(script: str) -> list[str]:
     """Split a script: ``executescript`` would commit behind our back."""
     statements, pending = [], ""
     for line in script.splitlines(keepends=True):

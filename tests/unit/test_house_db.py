@@ -225,8 +225,8 @@ def test_a_migration_that_fails_leaves_the_old_schema(
 
 def test_a_script_that_ends_inside_a_statement_is_refused() -> None:
     with pytest.raises(ValueError, match="inside a statement"):
-        migrate._statements("CREATE TABLE a (b);\nCREATE TABLE c (d)")
-    assert len(migrate._statements("CREATE TABLE a (b);\n-- the end\n")) == 1
+        migrate.statements("CREATE TABLE a (b);\nCREATE TABLE c (d)")
+    assert len(migrate.statements("CREATE TABLE a (b);\n-- the end\n")) == 1
 
 
 def test_a_newer_database_is_refused_and_not_touched(tmp_path: Path) -> None:
