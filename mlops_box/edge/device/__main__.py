@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 from types import ModuleType
 
@@ -55,9 +56,12 @@ def _module(command: str) -> ModuleType:
 
 def _tell(refused: Refused, as_json: bool) -> None:
     if as_json:
+        error = {"message": refused.message, "hint": refused.hint, "rule": refused.rule}
+        print(json.dumps({"error": error}))
         return
+    print(f"error: {refused.message}", file=sys.stderr)
     if refused.hint:
-        pass
+        print(f"hint: {refused.hint}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,100 @@
+"""The two slots: what lies in each, and removing what no slot names any more."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping
+
+from .errors import Refused
+from .manifest import NAME as MANIFEST
+from .manifest import Manifest, parse_manifest
+from .place import SLOTS, Place
+from .strict_json import canonical_json, parse_object
+
+
+@dataclass(frozen=True)
+class Slot:
+    """``slot.json``: which bundle lies here, and the layers that it runs from."""
+
+    manifest_digest: str
+    model: str
+    number: int
+    version_digest: str
+    epoch: int
+    signer: str
+    layers: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """``model@number``."""
+        return f"{self.model}@{self.number}"
+
+    @staticmethod
+    def of(manifest: Manifest, signer: str) -> Slot:
+        return Slot(
+            manifest.digest,
+            manifest.model,
+            manifest.number,
+            manifest.version_digest,
+            manifest.epoch,
+            signer,
+            dict(manifest.layers),
+        )
+
+    def to_bytes(self) -> bytes:
+        return canonical_json(vars(self))
+
+
+def read_slot(place: Place, name: str) -> Slot | None:
+    """What lies in a slot; ``None`` where nothing does.
+
+    Raises:
+        Refused: ``slot.json`` is damaged.
+    """
+    path = place.slot(name) / "slot.json"
+    try:
+        raw = parse_object(path.read_bytes(), str(path))
+        return Slot(**{**raw, "layers": dict(raw["layers"])})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (TypeError, KeyError, ValueError) as error:
+        raise Refused(f"{path} is damaged: {error!r}", rule="slot.damaged") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in a slot's folder, which must still be the one that was verified.
+
+    Raises:
+        Refused: It is another, or cannot be read.
+    """
+    try:
+        data = (folder / "bundle" / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"{folder} holds no bundle", rule="slot.damaged") from None
+    return parse_manifest(data)
+
+
+def remove_strays(place: Place) -> None:
+    """Empty staging, and remove layers that no slot names. Call it under the lock of installs."""
+    for entry in _entries(place.staging):
+        _remove(entry)
+    slots = [read_slot(place, name) for name in SLOTS]
+    named = {digest for slot in slots if slot for digest in slot.layers.values()}
+    for entry in _entries(place.layers):
+        if entry.name not in named:
+            _remove(entry)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(str(path))
+        return
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
