@@ -176,8 +176,9 @@ def _store(
         assemble(box, *parts) for parts in zip(_measured(dues), findings, qualities, estimates, strict=True)
     ]
     accounted = [part for due in dues for part in due.accounted]
-    if windows or accounted:
-        box.windows.put(windows, accounted=accounted)
+    devices = [item for due in dues for item in due.devices]
+    if windows or accounted or devices:
+        box.windows.put(windows, accounted=accounted, devices=devices)
     return tuple(windows)
 
 

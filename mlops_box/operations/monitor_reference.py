@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_box.monitoring.baseline import Baseline
+    from mlops_box.monitoring.counts import WindowCounts
     from mlops_box.monitoring.drift import DriftDetector
     from mlops_box.monitoring.estimate import Estimator
     from mlops_box.monitoring.reference import Reference
@@ -39,7 +40,7 @@ class References:
         from mlops_box.monitoring.reference import Reference
 
         if version.ref not in self._known:
-            whole, hidden = self._whole(version), self.redacted(version)
+            whole, hidden = self.whole(version), self.redacted(version)
             columns = tuple(column for column in whole.columns if column.name not in hidden)
             self._known[version.ref] = Reference(whole.rows, columns)
         return self._known[version.ref]
@@ -50,7 +51,16 @@ class References:
         hidden = set(project.declaration.serve.redact) if project is not None else set()
         return tuple(feature.name for feature in version.signature.features if feature.name in hidden)
 
-    def _whole(self, version: ModelVersion) -> Reference:
+    def watched(self, version: ModelVersion, counts: WindowCounts) -> WindowCounts:
+        """Counts made with the whole reference, of the columns that are watched."""
+        from mlops_box.monitoring.counts import WindowCounts
+
+        hidden = self.redacted(version)
+        pairs = zip(counts.columns, self.whole(version).names, strict=True)
+        return WindowCounts(counts.rows, tuple(column for column, name in pairs if name not in hidden))
+
+    def whole(self, version: ModelVersion) -> Reference:
+        """Also of the columns that the log does not hold."""
         from mlops_box.monitoring.reference import Reference
 
         return Reference.from_bytes(self.box.models.file(version, REFERENCE_FILE))
@@ -99,7 +109,7 @@ class References:
             return None, f"{version.ref} was made for windows of {made}, not {declared}: train again"
         hidden = self.redacted(version)
         if hidden:
-            names = self._whole(version).names
+            names = self.whole(version).names
             kept = (item for item, name in zip(baseline.columns, names, strict=True) if name not in hidden)
             baseline = replace(baseline, columns=tuple(kept))
         return baseline, ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -279,7 +279,8 @@ def _as_reference_columns(rows: pa.Table, version: ModelVersion, *, without: Seq
 
 
 def _split(
-    table: pa.Table, width: timedelta, segments: list[str], fresh_ids: list[str], counted: set[tuple[int, datetime]]
+    table: pa.Table, width: timedelta, segments: list[str], fresh_ids: list[str],
+    counted: Collection[tuple[int, datetime]] = (),
 ) -> list[tuple[tuple[int, datetime], pa.Table]]:  # fmt: skip
     """The rows of each (version, window) that has a new row or new truth, or is in ``counted``, in order of time."""
     import numpy as np

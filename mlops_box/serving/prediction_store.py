@@ -18,18 +18,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlops_box.clock import Clock, isoformat
-from mlops_box.db import Database, Row
+from mlops_box.db import Database, Row, Transaction
+from mlops_box.ids import new_id
 from mlops_box.ledger import Ledger
 from mlops_box.objects import ObjectStore
 from mlops_box.runs import Owner
 from mlops_box.serving.records import (
     PredictionRecord,
+    Record,
     is_prediction_id,
     segment_of,
 )
 from mlops_box.serving.sealing import (
     PREDICTION_SCHEMA,
     TRUTH_SCHEMA,
+    Key,
     SealedPart,
     Signatures,
     concat,
@@ -102,14 +105,34 @@ class PredictionStore:
                     )
                     if changed == 0:
                         continue
-                    for part in segment.parts:
-                        tx.insert("sealed", {"segment_id": segment.segment_id, **part.to_row()})
+                    _insert_parts(tx, segment)
                     sealed.append(segment)
                 if sealed:
                     facts = {item.segment_id: {"rows": item.rows, "note": item.note} for item in sealed}
                     self._ledger.append(tx, "predictions.seal", "predictions", {"segments": facts})
         self._sweep()
         return sealed
+
+    def prepare(self, records: Iterable[Record], *, note: str) -> SealedSegment:
+        """Parquet of records that somebody else logged, a device; :meth:`add` registers it.
+
+        Args:
+            note: Whence they came.
+        """
+        tables = tables_of(records, Signatures(self._db))
+        return SealedSegment(new_id(self._clock), self._parts(tables), note)
+
+    def add(self, tx: Transaction, segment: SealedSegment) -> None:
+        """Register a segment from :meth:`prepare`: from the commit on, its rows are in the log."""
+        now = isoformat(self._clock.now())
+        tx.insert(
+            "segments",
+            {
+                "id": segment.segment_id, "path": "", "state": "sealed", "pid": 0, "pid_started": 0.0, "boot_id": "",
+                "opened_at": now, "closed_at": now, "sealed_at": now, "note": segment.note,
+            },
+        )  # fmt: skip
+        _insert_parts(tx, segment)
 
     def predictions(
         self,
@@ -154,13 +177,20 @@ class PredictionStore:
     def find(self, prediction_id: str) -> dict[str, Any] | None:
         """One prediction as a row, sealed or still in an open segment; ``None`` when there is none.
 
-        Its id names its segment, so this reads one file.
+        Its id names its segment, so this reads one file (of a device's, seldom more).
         """
         if not is_prediction_id(prediction_id):
             return None
-        segment = self._db.one("SELECT * FROM segments WHERE id = ?", (segment_of(prediction_id),))
-        if segment is None:
-            return None
+        # A device's ids begin alike in many segments; each says which it holds.
+        segments = self._db.read(
+            "SELECT * FROM segments WHERE id = :prefix OR id IN (SELECT segment_id FROM device_ids "
+            "WHERE prefix = :prefix AND :id BETWEEN first_id AND last_id)",
+            {"prefix": segment_of(prediction_id), "id": prediction_id},
+        )
+        found = (self._find_in(segment, prediction_id) for segment in segments)
+        return next((row for row in found if row is not None), None)
+
+    def _find_in(self, segment: Row, prediction_id: str) -> dict[str, Any] | None:
         parts = self._db.read(
             "SELECT model, digest FROM sealed WHERE segment_id = ? AND kind = 'prediction'", (segment["id"],)
         )
@@ -199,12 +229,14 @@ class PredictionStore:
     def _read(self, row: Row, signatures: Signatures) -> SealedSegment:
         report = SegmentReport()
         tables = tables_of(read_segment(self._folder / row["path"], report), signatures)
+        return SealedSegment(row["id"], self._parts(tables), report.text())
+
+    def _parts(self, tables: dict[Key, pa.Table]) -> tuple[SealedPart, ...]:
         parts = []
         for (model, kind), table in sorted(tables.items()):
-            data = part_bytes(table)
-            digest = self._objects.put_bytes(data, kind=f"{kind}s")
+            digest = self._objects.put_bytes(part_bytes(table), kind=f"{kind}s")
             parts.append(SealedPart.of(model, kind, digest, table))
-        return SealedSegment(row["id"], tuple(parts), report.text())
+        return tuple(parts)
 
     def _sweep(self) -> None:
         """Delete the raw files of sealed segments, by their registered names."""
@@ -230,6 +262,11 @@ class PredictionStore:
 
     def _table(self, digest: str) -> pa.Table:
         return pq.read_table(pa.BufferReader(self._objects.read(digest)))
+
+
+def _insert_parts(tx: Transaction, segment: SealedSegment) -> None:
+    for part in segment.parts:
+        tx.insert("sealed", {"segment_id": segment.segment_id, **part.to_row()})
 
 
 def _owner(row: Row) -> Owner:

@@ -78,6 +78,7 @@ class PredictionRecord:
         time_column: The column of ``rows`` that holds their event time, where the project declares one.
         sampled: Whether the rows are logged; otherwise ``rows`` holds only their event times.
         copy_of: Of a shadow's answer: the first id of the request that it answers again.
+        device: The device that answered; ``None``: this box.
     """
 
     model: str
@@ -94,6 +95,7 @@ class PredictionRecord:
     time_column: str | None = None
     sampled: bool = True
     copy_of: str | None = None
+    device: str | None = None
 
 
 class ParsedRows(list[dict[str, Any]]):

@@ -34,9 +34,11 @@ PREDICTION_SCHEMA = pa.schema(
         ("prediction", pa.float64()),
         ("label", pa.string()),
         ("probability", pa.list_(pa.float32())),
+        ("device", pa.string()),
     ]
 )
 # Rows that are not ``sampled`` have answers and times, no features; null, in parts of earlier programs, means sampled.
+# ``device`` is null where this box answered.
 # ``order`` keeps the order of arrival inside a segment, for corrections within one microsecond.
 TRUTH_SCHEMA = pa.schema(
     [
@@ -194,6 +196,7 @@ def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Sig
         "prediction": _or_none(record.predictions, count),
         "label": _or_none(record.labels, count),
         "probability": _or_none(record.probabilities, count),
+        "device": [record.device] * count,
     }
     features = _feature_columns(signature)
     for name, (_, convert) in features.items():
