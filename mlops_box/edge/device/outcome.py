@@ -9,6 +9,7 @@ from .errors import Refused
 from .history import Clock, act
 from .keys import change_keys
 from .place import Place
+from .rescue import mark_confirmed
 from .slots import Slot, read_manifest, read_slot
 from .stages import Watch, stage, unwatched
 from .state import State, Trial, attempted, called_off, change, confirmed, fallen_back, load, rolled_back
@@ -29,13 +30,14 @@ def count_attempt(place: Place, *, clock: Clock = time.time, watch: Watch = unwa
 def confirm(place: Place, *, clock: Clock = time.time, watch: Watch = unwatched) -> State:
     """The trial has proved itself: from now on it is what serves, and its keys and epoch hold.
 
-    Keys first: cut off in between, the trial is confirmed again, and to change keys twice is to change them once.
+    Keys first: cut off in between, the trial is confirmed again, and doing all this twice is doing it once.
     """
     with stage("commit", watch):
         trial, slot = _on_trial(place)
         changes = read_manifest(place.slot(trial.slot)).keys
         if changes.add or changes.revoke:
             change_keys(place, changes)
+        mark_confirmed(place, trial.slot)
         watch("commit", "body")
         done = act("confirm", slot.version, "", clock)
         return change(place, lambda state: confirmed(state, slot.version_digest, slot.epoch), done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,27 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise Refused(f"{folder} holds no bundle", rule="slot.damaged") from None
     return parse_manifest(data)
+
+
+def damage(place: Place, name: str) -> str | None:
+    """What is wrong with the files of a slot, against the manifest that was verified; ``None`` when nothing is."""
+    try:
+        slot, manifest = read_slot(place, name), read_manifest(place.slot(name))
+    except Refused as refused:
+        return refused.message
+    if slot is None or slot.manifest_digest != manifest.digest:
+        return f"slot {name} holds another bundle than it says"
+    for path, fact in manifest.files.items():
+        if path.startswith("runtime/"):
+            continue
+        try:
+            data = (place.bundle(name) / path).read_bytes()
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror}"
+        if hashlib.sha256(data).hexdigest() != fact.sha256:
+            return f"{path} was altered"
+    missing = [layer for layer in ("runtime", "wheels") if not place.layer(slot.layers[layer]).is_dir()]
+    return f"its {missing[0]} layer is gone" if missing else None
 
 
 def remove_strays(place: Place) -> None:
