@@ -41,7 +41,6 @@ _SCHEMA = (
       time_us INTEGER NOT NULL,
       known_us INTEGER NOT NULL,
       pushed INTEGER NOT NULL,
-      folded INTEGER NOT NULL DEFAULT 0,
       row BLOB NOT NULL,
       UNIQUE (source, id)
     ) STRICT;
@@ -59,6 +58,8 @@ _SCHEMA = (
 )
 # The greatest moment there is: what a lookup without a moment asks for.
 FOREVER_US = 2**62
+# Before every event.
+BEGINNING_US = -(2**62)
 # More entities than this are forgotten all at once, as are more changes than this.
 _MAX_CACHED = 200_000
 _MAX_CHANGES = 5_000
@@ -108,6 +109,8 @@ class OnlineStore:
         self.db = EmbeddedDatabase(folder / FILE, schema=_SCHEMA)
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
+        # SQLite tells a connection of others' commits only, and readers may share ours.
+        self._writes = 0
 
     def view_number(self, digest: str, name: str) -> int:
         """The short number of a view's definition in this file."""
@@ -123,16 +126,17 @@ class OnlineStore:
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """One transaction of this file; committed, and on the disk, when the block is over."""
-        with self.db.write() as tx:
-            yield tx
+        try:
+            with self.db.write() as tx:
+                yield tx
+        finally:
+            self._writes += 1
 
     def put(self, tx: Transaction, view: int, observations: Iterable[tuple[str, Observation]]) -> int:
         """Add observations by entity; one of the same entity, time and knowledge is replaced. Returns how many."""
-        change = advance(tx, "change", 1)
-        rows = [
-            (view, entity, *found[:3], change, pack(found.features))
-            for entity, found in observations
-        ]
+        change = mark_in(tx, "change") + 1
+        set_mark(tx, "change", change)
+        rows = [(view, entity, *found[:3], change, pack(found.features)) for entity, found in observations]
         tx.execute_many("INSERT OR REPLACE INTO observations VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         return len(rows)
 
@@ -146,9 +150,9 @@ class OnlineStore:
         rows = self.db.tuples(_NEWEST_OF_MANY, (view, orjson.dumps(entities).decode()))
         return {entity: _read(*rest) for entity, *rest in rows}
 
-    def version(self) -> int:
-        """Changes when another connection has committed."""
-        return int(self.db.tuples("PRAGMA data_version")[0][0])
+    def version(self) -> tuple[int, int]:
+        """Changes when anybody has committed."""
+        return self._writes, int(self.db.tuples("PRAGMA data_version")[0][0])
 
     def changed_since(self, change: int) -> tuple[int, list[tuple[int, str]] | None]:
         """The newest change number, and the (view, entity) that changed after ``change``; ``None``: too many to tell."""
@@ -170,7 +174,7 @@ class CachedStore:
     def __init__(self, store: OnlineStore):
         self._store = store
         self._known: dict[tuple[int, str], Observation | None] = {}
-        self._version = -1
+        self._version = (-1, -1)
         self._change = 0
 
     def refresh(self) -> None:
@@ -223,13 +227,14 @@ def mark(db: EmbeddedDatabase, name: str) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def advance(tx: Transaction, name: str, by: int) -> int:
-    """Raise a counter; returns its new value."""
-    tx.execute(
-        "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        (name, by),
-    )
-    return int(tx.read("SELECT value FROM marks WHERE name = ?", (name,))[0]["value"])
+def mark_in(tx: Transaction, name: str, default: int = 0) -> int:
+    """The same inside a transaction."""
+    row = tx.one("SELECT value FROM marks WHERE name = ?", (name,))
+    return int(row["value"]) if row else default
+
+
+def set_mark(tx: Transaction, name: str, value: int) -> None:
+    tx.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value))
 
 
 def _read(time_us: int, known_us: int, since_us: int, features: bytes) -> Observation:
