@@ -7,7 +7,7 @@ install:
     python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]'
 
 test *arguments:
-    .venv/bin/pytest {{arguments}}
+    .venv/bin/pytest -n 3 {{arguments}}
 
 lint: types
     .venv/bin/ruff check

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from mlops_box.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
-TESTED = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/pytest"
+TESTED = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/pytest -n 3"
 SHOWN = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[all]' && .venv/bin/mlops-box demo"
 
 
@@ -39,7 +39,7 @@ def test_every_exit_code_has_a_meaning() -> None:
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", ".ci/run", "justfile"])
 def test_the_command_that_is_documented_is_the_command_that_ci_runs(file: str) -> None:
     text = (ROOT / file).read_text()
-    command = TESTED if file != "justfile" else TESTED.removesuffix(" && .venv/bin/pytest")
+    command = TESTED if file != "justfile" else TESTED.removesuffix(" && .venv/bin/pytest -n 3")
     assert command in text
     if file == "README.md":
         assert SHOWN in text
