@@ -61,7 +61,7 @@ FOREVER_US = 2**62
 # Before every event.
 BEGINNING_US = -(2**62)
 # More entities than this are forgotten all at once, as are more changes than this.
-_MAX_CACHED = 200_000
+_MAX_CACHED = 50_000
 _MAX_CHANGES = 5_000
 _NEWEST = (
     "SELECT time_us, known_us, since_us, features FROM observations WHERE view = ? AND entity = ? AND time_us <= ? "
