@@ -12,9 +12,9 @@ from mlops_box.cli.common import emit, home_option, json_option, open_box, print
 _STATES = ["withheld", "suggested", "pending", "issued", "done", "failed"]
 
 
-@click.group("decisions", short_help="What the policy decided; accept a suggestion.")
+@click.group("decisions", short_help="What the policy decided; accept a suggestion or decline it.")
 def command() -> None:
-    """What the policy decided; accept a suggestion.
+    """What the policy decided; accept a suggestion or decline it.
 
     withheld: nothing was done, and why not. suggested: it waits for you. pending: it will be started. issued: it runs.
     done, failed: it ended.
@@ -96,6 +96,20 @@ def accept_command(decision: str, direct: bool, home: Path | None, as_json: bool
         with open_box(home) as box:
             accepted = box.decisions.get(accepted.id)
     emit(accepted.to_dict(), as_json=as_json, text=_said(accepted))
+
+
+@command.command("decline", short_help="Decline a suggestion.")
+@click.argument("decision")
+@click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@home_option
+@json_option
+def decline_command(decision: str, reason: str, home: Path | None, as_json: bool) -> None:
+    """Decline a suggestion: nothing is trained, and the same evidence does not suggest it again."""
+    from mlops_box.operations.decide import decline
+
+    with open_box(home) as box:
+        declined = decline(box, decision, reason=reason)
+    emit(declined.to_dict(), as_json=as_json, text=_said(declined))
 
 
 def _said(decision: Any) -> str:

@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Write a model's life over time as one HTML page."),
     "edge": ("edge", "Signed bundles that carry a model to a device."),
     "alerts": ("alerts", "Alerts: list, show, acknowledge."),
-    "decisions": ("decisions", "What the policy decided; accept a suggestion."),
+    "decisions": ("decisions", "What the policy decided; accept a suggestion or decline it."),
     "policy": ("policy", "The retraining policy: replay it over stored history."),
     "ledger": ("ledger", "The record of every act."),
     "tokens": ("tokens", "Who may call the server from elsewhere."),

@@ -76,6 +76,27 @@ def show(run_id: str, home: Path | None, as_json: bool) -> None:
     emit(facts, as_json=as_json, text=lambda: _show_text(run, steps, points, now))
 
 
+@command.command("cancel", short_help="Cancel one that is under way.")
+@click.argument("run_id", metavar="ID")
+@click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@home_option
+@json_option
+def cancel_command(run_id: str, reason: str, home: Path | None, as_json: bool) -> None:
+    """Cancel a run that is under way: it is closed as cancelled, can publish nothing any more, and its process is told to
+    stop."""
+    from mlops_box.operations.cancel import cancel
+
+    with open_box(home) as box:
+        outcome = cancel(box, run_id, reason=reason)
+    run = outcome.run
+    said = f"process {run.owner.pid} was told to stop" if outcome.told else "its process was gone already"
+    emit(
+        outcome.to_dict(),
+        as_json=as_json,
+        text=f"run {run.id} ({run.kind} of {run.project}) is cancelled; {said}",
+    )
+
+
 def _step_facts(step: Step) -> dict[str, Any]:
     from mlops_box.clock import isoformat
 

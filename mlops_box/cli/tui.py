@@ -21,7 +21,7 @@ from mlops_box.errors import UsageError
     "--theme", default="dark", show_default=True, help="dark, light, or the name of a Textual theme."
 )
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII alone, for serial consoles.")
-@click.option("--readonly", is_flag=True, help="Grey all keys that act (this version only looks).")
+@click.option("--readonly", is_flag=True, help="Grey all keys that act, and say why.")
 @click.option(
     "--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Write the view as SVG and leave."
 )

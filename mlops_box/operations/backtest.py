@@ -80,7 +80,7 @@ def backtest(
         raise NotFoundError(
             f"{model} has no monitored window in that time", hint="mlops-box monitor makes them"
         )
-    seconds, trainings = _training_seconds(box, registered.name)
+    seconds, trainings = training_seconds(box, registered.name)
     start = windows[0].starts_at
     options = {"since": _champion_since(box, model, start), "rows": _rows_at(box, registered.name, start)}
 
@@ -201,7 +201,7 @@ def _quality(finding: QualityFinding, project: Project) -> Any:
     return "loss" if finding.loss_low > 0 else "cannot_tell"
 
 
-def _training_seconds(box: Box, project: str) -> tuple[float, int]:
+def training_seconds(box: Box, project: str) -> tuple[float, int]:
     """(median seconds, number) of the trainings that came to an end."""
     rows = box.db.read(
         "SELECT started_at, ended_at FROM runs WHERE project = ? AND kind = 'train' "

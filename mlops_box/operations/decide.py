@@ -13,6 +13,7 @@ from mlops_box.monitoring.decisions import Decision, DecisionState
 from mlops_box.monitoring.policy import decide
 from mlops_box.operations.launch import Launcher
 from mlops_box.operations.monitor_windows import Watched
+from mlops_box.operations.rollout import checked_reason
 from mlops_box.operations.triggers import triggers
 from mlops_box.runs import Run
 
@@ -79,6 +80,16 @@ def accept(box: Box, decision_id: str, launcher: Launcher | None) -> Decision:
     if launcher is not None:
         dispatch_pending(box, launcher, only=decision.id)
     return box.decisions.get(decision.id)
+
+
+def decline(box: Box, decision_id: str, *, reason: str) -> Decision:
+    """Say no to a suggestion. New evidence may lead to another one.
+
+    Raises:
+        NotFoundError: No such decision.
+        UsageError: It is no suggestion, or no reason was given.
+    """
+    return box.decisions.decline(decision_id, reason=checked_reason(reason))
 
 
 def settle(box: Box) -> list[Decision]:

@@ -98,8 +98,8 @@ def recorded_run(
     state = box.runs.get(run.id).state
     if state == "running":
         box.runs.end(run.id, "completed")
-    elif state == "crashed":
-        raise BusyError(f"run {run.id} was closed as crashed meanwhile", hint="start it again")
+    elif state in ("crashed", "cancelled"):
+        raise BusyError(f"run {run.id} was closed as {state} meanwhile", hint="start it again")
 
 
 def _state_for(error: BaseException) -> RunState:

@@ -131,9 +131,16 @@ def test_every_class_with_bindings_of_its_own_is_documented() -> None:
     assert with_keys == {place for _, place in keys.PLACES}
 
 
-def test_ids_of_bindings_are_unique() -> None:
-    ids = [binding.id for _, place in keys.PLACES for binding in keys.own_bindings(place)]
-    assert len(ids) == len(set(ids))
+def test_an_id_means_one_key_and_one_thing_wherever_it_stands() -> None:
+    meant: dict[str, tuple[str, str]] = {}
+    for _, place in keys.PLACES:
+        own = [binding.id for binding in keys.own_bindings(place)]
+        assert len(own) == len(set(own))
+        for binding in keys.own_bindings(place):
+            assert meant.setdefault(binding.id or "", (binding.key, binding.tooltip)) == (
+                binding.key,
+                binding.tooltip,
+            )
 
 
 def test_the_page_of_keys_is_what_the_code_says() -> None:
@@ -221,4 +228,4 @@ def test_any_command_is_understood_or_refused(typed: str) -> None:
         verb = parse_command(typed, VIEWS).verb
     except UsageError:
         return
-    assert verb in ("view", "show", "theme", "help", "pause", "quit")
+    assert verb in ("view", "show", "theme", "help", "history", "pause", "quit")

@@ -15,13 +15,14 @@ ALIASES = {
     "alert": "alert",
     "decision": "decision",
     "q": "quit",
+    "log": "history",
 }
 SHOWS = ("run", "model", "alert", "decision")
 
 
 @dataclass(frozen=True)
 class Command:
-    """``verb`` is ``view``, ``show``, ``theme``, ``help``, ``pause`` or ``quit``; ``what`` says which."""
+    """``verb`` is ``view``, ``show``, ``theme``, ``help``, ``history``, ``pause`` or ``quit``; ``what`` says which."""
 
     verb: str
     what: str = ""
@@ -39,7 +40,7 @@ def parse_command(typed: str, views: Iterable[str]) -> Command:
     word = ALIASES.get(word, word)
     if word in ("quit", "exit"):
         return Command("quit")
-    if word in ("help", "pause"):
+    if word in ("help", "history", "pause"):
         return Command(word)
     if word == "theme":
         return Command("theme", rest or "dark")
@@ -60,4 +61,15 @@ def completions(
     for view, words in states.items():
         found += [f"{view} {word}" for word in words]
     found += [f"model {model}" for model in models]
-    return [*found, "help", "pause", "theme light", "theme dark", "quit", "run ", "alert ", "decision "]
+    return [
+        *found,
+        "help",
+        "history",
+        "pause",
+        "theme light",
+        "theme dark",
+        "quit",
+        "run ",
+        "alert ",
+        "decision ",
+    ]

@@ -9,12 +9,26 @@ from pathlib import Path
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from mlops_box_tui.app import BoxApp, MainScreen
+from mlops_box_tui.acts.confirm import ActScreen
+from mlops_box_tui.app import BoxApp
+from mlops_box_tui.screens.alert import AlertScreen
+from mlops_box_tui.screens.batch import BatchScreen
+from mlops_box_tui.screens.decision import DecisionScreen
 from mlops_box_tui.screens.detail import DetailScreen, Tab
 from mlops_box_tui.screens.help import HelpScreen
+from mlops_box_tui.screens.history import HistoryScreen
 from mlops_box_tui.screens.logs import LogScreen
+from mlops_box_tui.screens.main import MainScreen
+from mlops_box_tui.screens.run import RunScreen
+from mlops_box_tui.screens.version import VersionScreen
+from mlops_box_tui.views.alerts import AlertsView
 from mlops_box_tui.views.base import ListView
+from mlops_box_tui.views.data import DataView
+from mlops_box_tui.views.decisions import DecisionsView
+from mlops_box_tui.views.drift import DriftView
 from mlops_box_tui.views.home import Panel
+from mlops_box_tui.views.models import ModelsView, VersionsView
+from mlops_box_tui.views.runs import RunsView
 from mlops_box_tui.views.serving import ServingView
 from mlops_box_tui.widgets.prompt import PromptInput
 from mlops_box_tui.widgets.table import ResourceTable
@@ -28,11 +42,25 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
     ("In a table", ResourceTable),
     ("In a list view", ListView),
     ("On a panel of the home view", Panel),
+    ("In the runs view", RunsView),
+    ("In the models view", ModelsView),
+    ("In the versions of a model", VersionsView),
     ("In the serving view", ServingView),
+    ("In the drift view", DriftView),
+    ("In the alerts view", AlertsView),
+    ("In the decisions view", DecisionsView),
+    ("In the data view", DataView),
     ("In a detail", DetailScreen),
     ("In a detail's text", Tab),
+    ("On a run", RunScreen),
+    ("On a version", VersionScreen),
+    ("On an alert", AlertScreen),
+    ("On a decision", DecisionScreen),
+    ("On a batch of data", BatchScreen),
     ("In the log files", LogScreen),
     ("In the line behind `:` and `/`", PromptInput),
+    ("In the question before an act", ActScreen),
+    ("In the history of acts", HistoryScreen),
     ("In the help", HelpScreen),
 )
 _NAMES = {

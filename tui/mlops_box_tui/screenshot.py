@@ -40,6 +40,6 @@ async def settle(app: BoxApp, pilot: Pilot[None]) -> None:
     for _ in range(3):
         # Zero: until every widget has handled its messages; the default would wait for an idle processor.
         await pilot.pause(0)
-        reading = [worker for worker in app.workers if worker.group.startswith(("poll", "go", "draw"))]
+        reading = [worker for worker in app.workers if worker.group.startswith(("poll", "go", "draw", "act"))]
         await app.workers.wait_for_complete(reading)
     await pilot.pause()

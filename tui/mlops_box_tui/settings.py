@@ -17,7 +17,7 @@ class Settings:
     """Attributes:
     theme: ``dark``, ``light`` or a Textual theme.
     ascii_only: No character beyond ASCII is drawn.
-    read_only: Keys that act are greyed. This version has none: it only looks.
+    read_only: Keys that act are greyed, and say why.
     keys: Binding id to keys (``"main.filter" = "f"``).
     """
 

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from mlops_box.box import Box
-from mlops_box.operations.views import AlertDetail, alert_detail
+from mlops_box.operations.views import AlertDetail, AlertRow, alert_detail
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.alerts import ACKNOWLEDGE, RESOLVE, SNOOZE, UNACKNOWLEDGE
+from mlops_box_tui.acts.decisions import ACCEPT_OF_ALERT
+from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
@@ -19,9 +23,14 @@ class AlertScreen(DetailScreen[AlertDetail]):
     """An alert by its id or the beginning of it."""
 
     TABS = ("evidence", "decisions", "alert", "acts")
+    ACTS = (ACKNOWLEDGE, SNOOZE, UNACKNOWLEDGE, RESOLVE, ACCEPT_OF_ALERT, RETRAIN)
+    BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> AlertDetail:
         return alert_detail(box, self.subject)
+
+    def subject_of(self, detail: AlertDetail) -> AlertRow:
+        return detail.row
 
     def heading(self, detail: AlertDetail, look: Look) -> Text:
         row = detail.row

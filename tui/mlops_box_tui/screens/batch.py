@@ -8,7 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mlops_box.box import Box
-from mlops_box.operations.views import BatchDetail, batch_detail
+from mlops_box.operations.views import BatchDetail, BatchRow, batch_detail
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.data import CHECK
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.widgets.grids import facts, heading, rows, tree
@@ -18,9 +20,14 @@ class BatchScreen(DetailScreen[BatchDetail]):
     """A snapshot or refusal by its id or the beginning of it."""
 
     TABS = ("verdict", "examples", "schema", "lineage")
+    ACTS = (CHECK,)
+    BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> BatchDetail:
         return batch_detail(box, self.subject)
+
+    def subject_of(self, detail: BatchDetail) -> BatchRow:
+        return detail.row
 
     def heading(self, detail: BatchDetail, look: Look) -> Text:
         row = detail.row

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from mlops_box.box import Box
-from mlops_box.operations.views import DecisionDetail, decision_detail
+from mlops_box.operations.views import DecisionDetail, DecisionRow, decision_detail
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.decisions import ACCEPT, DECLINE
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
@@ -18,9 +20,14 @@ class DecisionScreen(DetailScreen[DecisionDetail]):
     """A decision by its id or the beginning of it."""
 
     TABS = ("why", "facts", "acts")
+    ACTS = (ACCEPT, DECLINE)
+    BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> DecisionDetail:
         return decision_detail(box, self.subject)
+
+    def subject_of(self, detail: DecisionDetail) -> DecisionRow:
+        return detail.row
 
     def heading(self, detail: DecisionDetail, look: Look) -> Text:
         row = detail.row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -17,14 +17,12 @@ from textual.widgets import ContentSwitcher, DataTable, Footer, Static
 
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, NotFoundError
+from mlops_box_tui.acts.acting import Acting
 from mlops_box_tui.look import Look
 from mlops_box_tui.reader import Seen
 from mlops_box_tui.widgets.bars import StatusBar, ViewBar
 from mlops_box_tui.widgets.chart import Chart, ChartPane
 from mlops_box_tui.widgets.table import Column, Line, ResourceTable
-
-if TYPE_CHECKING:
-    from mlops_box_tui.app import BoxApp
 
 T = TypeVar("T")
 
@@ -77,7 +75,7 @@ class Tab(VerticalScroll):
             panes[place].show(chart)
 
 
-class DetailScreen(Screen[None], Generic[T]):
+class DetailScreen(Acting, Screen[None], Generic[T]):
     """One thing whole. Subclasses say what is read and what each tab shows.
 
     Attributes:
@@ -95,12 +93,11 @@ class DetailScreen(Screen[None], Generic[T]):
         Binding("y", "copy", "copy id", show=False, id="detail.copy", tooltip="Copy the id of what is shown."),
     ]  # fmt: skip
 
-    app: BoxApp
-
     def __init__(self, subject: str):
         super().__init__()
         self.subject = subject
         self.detail: T | None = None
+        self._drawn = False
         self._seen: Seen | None = None
         self._links: tuple[Link, ...] = ()
 
@@ -122,6 +119,10 @@ class DetailScreen(Screen[None], Generic[T]):
         """What is related."""
         return ()
 
+    def subject_of(self, detail: T) -> Any:
+        """What the acts of this screen act on."""
+        return None
+
     # What all do.
 
     def compose(self) -> ComposeResult:
@@ -142,6 +143,10 @@ class DetailScreen(Screen[None], Generic[T]):
         self.query_one("#heading", Static).update(Text(" reading", style="dim"))
         self.poll()
         self._focus_tab()
+
+    @property
+    def act_row(self) -> Any:
+        return None if self.detail is None else self.subject_of(self.detail)
 
     @property
     def tab(self) -> str:
@@ -167,8 +172,9 @@ class DetailScreen(Screen[None], Generic[T]):
             return
         self.app.report_read(None)
         if fetched is not None:
-            self.detail, self._seen = fetched.value, fetched.seen
-        if fetched is not None or self.moving:
+            self.detail, self._seen, self._drawn = fetched.value, fetched.seen, False
+        # A poll that comes while another one draws ends it half-way: what was not drawn whole is drawn again.
+        if not self._drawn or self.moving:
             await self._draw()
 
     @property
@@ -191,11 +197,13 @@ class DetailScreen(Screen[None], Generic[T]):
         self.query_one("#heading", Static).update(self.heading(detail, look))
         for name in self.TABS:
             await self.query_one(f"#tab-{name}", Tab).show(self.body(name, detail, look))
+        self.refresh_bindings()
         self._links = tuple(self.links(detail))
         self.query_one(ResourceTable).show([
             Line(f"{place}", (look.text(link.kind), look.text(link.id, "accent"), look.text(link.why, "quiet")))
             for place, link in enumerate(self._links)
         ])  # fmt: skip
+        self._drawn = True
 
     def open_tab(self, name: str) -> None:
         """Show a tab."""

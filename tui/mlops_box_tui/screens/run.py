@@ -10,6 +10,9 @@ from rich.text import Text
 
 from mlops_box.box import Box
 from mlops_box.operations.views import RunDetail, run_detail
+from mlops_box.runs import Run
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.runs import CANCEL, RERUN
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
@@ -22,6 +25,8 @@ class RunScreen(DetailScreen[RunDetail]):
     """A run by its id or the beginning of it."""
 
     TABS = ("steps", "metrics", "parameters", "result", "acts")
+    ACTS = (RERUN, CANCEL)
+    BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> RunDetail:
         return run_detail(box, self.subject)
@@ -29,6 +34,9 @@ class RunScreen(DetailScreen[RunDetail]):
     @property
     def moving(self) -> bool:
         return self.detail is not None and self.detail.run.state == "running"
+
+    def subject_of(self, detail: RunDetail) -> Run:
+        return detail.run
 
     def heading(self, detail: RunDetail, look: Look) -> Text:
         run = detail.run

@@ -9,8 +9,12 @@ from rich.text import Text
 
 from mlops_box.box import Box
 from mlops_box.models.values import GateResult
-from mlops_box.operations.views import VersionDetail, version_detail
+from mlops_box.operations.views import VersionDetail, VersionRow, version_detail
 from mlops_box.units import format_size
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.edge import EXPORT
+from mlops_box_tui.acts.models import APPROVE, PROMOTE, ROLL_BACK
+from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
@@ -21,9 +25,14 @@ class VersionScreen(DetailScreen[VersionDetail]):
     """A version by ``name@7`` or ``name@alias``."""
 
     TABS = ("metrics", "gates", "signature", "lineage", "files", "acts")
+    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT)
+    BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> VersionDetail:
         return version_detail(box, self.subject)
+
+    def subject_of(self, detail: VersionDetail) -> VersionRow:
+        return detail.row
 
     def heading(self, detail: VersionDetail, look: Look) -> Text:
         row = detail.row

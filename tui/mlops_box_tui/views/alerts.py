@@ -9,6 +9,11 @@ from textual.screen import Screen
 
 from mlops_box.box import Box
 from mlops_box.operations.views import AlertRow, Page, Query, list_alerts
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.alerts import ACKNOWLEDGE, RESOLVE, SNOOZE, UNACKNOWLEDGE
+from mlops_box_tui.acts.data import MONITOR
+from mlops_box_tui.acts.decisions import ACCEPT_OF_ALERT
+from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.alert import AlertScreen
 from mlops_box_tui.views.base import ListView
@@ -19,6 +24,8 @@ class AlertsView(ListView[AlertRow]):
     """Open alerts first."""
 
     NAME = "alerts"
+    ACTS = (ACKNOWLEDGE, SNOOZE, UNACKNOWLEDGE, RESOLVE, ACCEPT_OF_ALERT, RETRAIN, MONITOR)
+    BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("severity", "severity", 10, sortable=True),
         Column("state", "state", 10),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from rich.console import Group
 from rich.text import Text
@@ -19,12 +19,10 @@ from textual.widgets import DataTable, Static
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, UsageError
 from mlops_box.operations.views import Page, Query
+from mlops_box_tui.acts.acting import Acting
 from mlops_box_tui.look import Look
 from mlops_box_tui.reader import Fetched, Seen
 from mlops_box_tui.widgets.table import Column, Line, ResourceTable
-
-if TYPE_CHECKING:
-    from mlops_box_tui.app import BoxApp
 
 T = TypeVar("T")
 
@@ -32,7 +30,7 @@ T = TypeVar("T")
 REDRAW_S = 5.0
 
 
-class ListView(Vertical, Generic[T], can_focus=True):
+class ListView(Acting, Vertical, Generic[T], can_focus=True):
     """A resource as one table. Subclasses say what is read and how a row looks.
 
     Attributes:
@@ -57,15 +55,17 @@ class ListView(Vertical, Generic[T], can_focus=True):
         Binding("less_than_sign", "page(-1)", "page before", show=False, key_display="<", id="view.page_before",
                 tooltip="The 500 rows before."),
         Binding("y", "copy", "copy id", show=False, id="view.copy", tooltip="Copy the id under the cursor."),
+        Binding("space", "mark", "mark", show=False, id="view.mark", tooltip="Mark the row, or take its mark away."),
+        Binding("d", "diff", "diff", show=False, id="view.diff",
+                tooltip="What differs between two marked rows, or a marked one and the one under the cursor."),
     ]  # fmt: skip
-
-    app: BoxApp
 
     def __init__(self, *, scope: str | None = None, filter_text: str = ""):
         super().__init__()
         self.question = Query(scope=scope, text=filter_text)
         self.page: Page[T] | None = None
         self.problem: str | None = None
+        self.marks: list[str] = []
         self._seen: Seen | None = None
         self._drawn_at_s = 0.0
 
@@ -91,6 +91,10 @@ class ListView(Vertical, Generic[T], can_focus=True):
         """What Enter opens; ``None`` where :meth:`enter` does something else."""
         return None
 
+    def diff(self, one: str, other: str) -> Screen[None] | None:
+        """What compares two rows, by their keys; ``None`` where rows are not compared."""
+        return None
+
     # What all do.
 
     def compose(self) -> ComposeResult:
@@ -113,6 +117,10 @@ class ListView(Vertical, Generic[T], can_focus=True):
         key = self.table.cursor_key
         rows = self.page.rows if self.page else ()
         return next((row for row in rows if self.key_of(row) == key), None)
+
+    @property
+    def act_row(self) -> T | None:
+        return self.row
 
     def ask(self, query: Query) -> None:
         """Show the answer to another question, from its top."""
@@ -163,10 +171,20 @@ class ListView(Vertical, Generic[T], can_focus=True):
         look = self.app.look
         self._drawn_at_s = self.app.box.clock.monotonic_s()
         rows = self.page.rows if self.page else ()
-        self.table.show([Line(self.key_of(row), self.cells(row, look)) for row in rows])
+        self.table.show([self._line(row, look) for row in rows])
         self.query_one(".title", Static).update(self._title(look))
         self._draw_empty(look)
         self.draw_preview()
+
+    def _line(self, row: T, look: Look) -> Line:
+        key, cells = self.key_of(row), self.cells(row, look)
+        if key in self.marks:
+            first = cells[0].copy()
+            first.stylize("reverse")
+            # The table compares a cell's own style, not its spans.
+            first.style = f"{first.style} reverse"
+            cells = (first, *cells[1:])
+        return Line(key, cells)
 
     def draw_preview(self) -> None:
         """Lines about the row under the cursor."""
@@ -175,6 +193,8 @@ class ListView(Vertical, Generic[T], can_focus=True):
         pane = self.query_one(".preview", Static)
         pane.display = bool(lines)
         pane.update(Group(*lines))
+        # Whether an act applies depends on the row.
+        self.refresh_bindings()
 
     def _title(self, look: Look) -> Text:
         query, page = self.question, self.page
@@ -184,6 +204,11 @@ class ListView(Vertical, Generic[T], can_focus=True):
             title.append("  ! problems only", style=look.style("warn"))
         if query.text:
             title.append(look.fit(f"  /{look.text(query.text).plain}"), style=look.style("accent"))
+        if self.marks:
+            marked = ", ".join(look.text(key).plain for key in self.marks[:4])
+            title.append(
+                look.fit(f"  marked {marked}{' ...' * (len(self.marks) > 4)}"), style=look.style("accent")
+            )
         if query.sort:
             title.append(f"  by {query.sort} {self._mark(look).strip()}", style="dim")
         if self.problem:
@@ -267,6 +292,32 @@ class ListView(Vertical, Generic[T], can_focus=True):
             self.app.copy_to_clipboard(key)
             self.app.notify(f"copied {key}", markup=False, timeout=2)
 
+    def action_mark(self) -> None:
+        key = self.table.cursor_key
+        if key is None:
+            return
+        if key in self.marks:
+            self.marks.remove(key)
+        else:
+            self.marks.append(key)
+        self.redraw()
+        self.table.action_cursor_down()
+
+    def action_diff(self) -> None:
+        pair = list(self.marks)
+        if len(pair) == 1 and self.table.cursor_key not in (None, *pair):
+            pair.append(str(self.table.cursor_key))
+        if len(pair) != 2:
+            self.app.notify("mark two rows with space first", markup=False, timeout=4)
+            return
+        screen = self.diff(*pair)
+        if screen is None:
+            self.app.notify(
+                f"{self.NAME} are not compared: mark two versions of a model", markup=False, timeout=4
+            )
+        else:
+            self.app.push_screen(screen)
+
     def filter(self, text: str) -> None:
         """Show only what matches."""
         self.ask(replace(self.question, text=text.strip(), offset=0))
@@ -277,10 +328,12 @@ class ListView(Vertical, Generic[T], can_focus=True):
         return f"state:{near[0]}" if near else words
 
     def clear_narrowing(self) -> bool:
-        """Undo filter and problems-only; false when there was nothing to undo."""
+        """Undo filter, problems-only and marks; false when there was nothing to undo."""
         plain = replace(self.question, text="", problems=False, offset=0)
-        changed = plain != self.question
+        changed = plain != self.question or bool(self.marks)
+        self.marks.clear()
         self.ask(plain)
+        self.redraw()
         return changed
 
     def enter(self, row: T) -> None:

@@ -9,6 +9,8 @@ from textual.screen import Screen
 
 from mlops_box.box import Box
 from mlops_box.operations.views import BatchRow, Page, Query, list_batches
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.data import CHECK
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.batch import BatchScreen
 from mlops_box_tui.views.base import ListView
@@ -19,6 +21,8 @@ class DataView(ListView[BatchRow]):
     """Snapshots and refusals, newest first."""
 
     NAME = "data"
+    ACTS = (CHECK,)
+    BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("state", "verdict", 10, sortable=True),
         Column("project", "project", 16, flex=True),

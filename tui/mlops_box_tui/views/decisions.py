@@ -9,6 +9,8 @@ from textual.screen import Screen
 
 from mlops_box.box import Box
 from mlops_box.operations.views import DecisionRow, Page, Query, list_decisions
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.decisions import ACCEPT, DECLINE
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.decision import DecisionScreen
 from mlops_box_tui.views.base import ListView
@@ -19,6 +21,8 @@ class DecisionsView(ListView[DecisionRow]):
     """All decisions, newest first."""
 
     NAME = "decisions"
+    ACTS = (ACCEPT, DECLINE)
+    BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("state", "state", 12, sortable=True),
         Column("act", "act", 9),

@@ -9,6 +9,9 @@ from textual.screen import Screen
 
 from mlops_box.box import Box
 from mlops_box.operations.views import DriftRow, Page, Query, list_drift
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.data import MONITOR
+from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.evidence import finding_state, share
 from mlops_box_tui.screens.feature import FeatureScreen
@@ -20,6 +23,8 @@ class DriftView(ListView[DriftRow]):
     """Drifted columns first."""
 
     NAME = "drift"
+    ACTS = (RETRAIN, MONITOR)
+    BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("feature", "column", 14, sortable=True, flex=True),
         Column("model", "model", 16, sortable=True),

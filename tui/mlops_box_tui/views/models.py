@@ -10,6 +10,11 @@ from textual.screen import Screen
 from mlops_box.box import Box
 from mlops_box.operations.views import ModelRow, Page, Query, VersionRow, list_models, list_versions
 from mlops_box.units import format_size
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.edge import EXPORT
+from mlops_box_tui.acts.models import APPROVE, PROMOTE, ROLL_BACK
+from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
+from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.views.base import ListView
@@ -20,6 +25,8 @@ class ModelsView(ListView[ModelRow]):
     """One line a model."""
 
     NAME = "models"
+    ACTS = (RETRAIN, ROLL_BACK, *ROLLOUT_ACTS)
+    BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("model", "model", 18, sortable=True, flex=True),
         Column("task", "task", 10, drop=2),
@@ -76,6 +83,8 @@ class VersionsView(ListView[VersionRow]):
     """The versions of one model, newest first."""
 
     NAME = "versions"
+    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT)
+    BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("number", "version", 8, sortable=True),
         Column("state", "state", 12, sortable=True),

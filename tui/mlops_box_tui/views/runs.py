@@ -9,6 +9,8 @@ from textual.screen import Screen
 
 from mlops_box.box import Box
 from mlops_box.operations.views import Page, Query, RunRow, list_runs
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.runs import CANCEL, RERUN, TRAIN
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.views.base import ListView
@@ -24,6 +26,8 @@ class RunsView(ListView[RunRow]):
     """All runs, newest first."""
 
     NAME = "runs"
+    ACTS = (TRAIN, RERUN, CANCEL)
+    BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("id", "run", 22, drop=5),
         Column("kind", "what", 12, sortable=True),

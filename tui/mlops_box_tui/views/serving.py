@@ -11,6 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from mlops_box.operations.views import Page, ServedModel, ServingStatus
+from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.models import ROLL_BACK
+from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.version import VersionScreen
@@ -41,6 +44,7 @@ class ServingView(ListView[ServedModel]):
     """One line a version that answers."""
 
     NAME = "serving"
+    ACTS = (ROLL_BACK, *ROLLOUT_ACTS)
     COLUMNS = (
         Column("model", "model", 18, flex=True),
         Column("number", "version", 8),
@@ -57,6 +61,7 @@ class ServingView(ListView[ServedModel]):
     STATES = ()
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "logs", "logs", id="serving.logs", tooltip="Follow the box's log files."),
+        *act_bindings(ACTS),
     ]
 
     def poll(self, *, force: bool = False) -> None:

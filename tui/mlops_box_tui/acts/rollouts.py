@@ -1,0 +1,136 @@
+"""Start a rollout, hold it, let it go on, skip the rest of it, end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlops_box.box import Box
+from mlops_box.errors import NotFoundError
+from mlops_box.operations import rollout
+from mlops_box.operations.rollout import RolloutStatus
+from mlops_box.operations.views import VersionRow
+from mlops_box.serving.rollout.plan import stages
+from mlops_box_tui.acts.act import Act, Done, Form, Plan, Undo, reason_field
+from mlops_box_tui.acts.models import changed_metrics
+from mlops_box_tui.acts.runs import OfModel, project_of_model
+
+
+def _open(box: Box, model: str) -> RolloutStatus:
+    found = next((one for one in rollout.status(box, model) if one.rollout.is_open), None)
+    if found is None:
+        raise NotFoundError(f"no rollout of {model} is under way", hint="S on an accepted version starts one")
+    return found
+
+
+def status_lines(found: RolloutStatus) -> list[str]:
+    """Where a rollout stands, in numbers."""
+    one = found.rollout
+    stage = str(one.stage) if one.stage else one.state
+    lines = [f"{one.ref} over {one.base_ref}: {stage}{', held' if one.paused_at else ''}"]
+    if found.verdict is not None:
+        lines.append(f"{found.verdict.requests} requests of at least {one.plan.min_requests} on this stage")
+        lines += [f"{signal.name}: {signal.text}" for signal in found.verdict.signals]
+    return [*lines, f"waits for: {found.waits_for}"]
+
+
+def _plan(*effects: str) -> Callable[[Box, OfModel], Plan]:
+    def plan(box: Box, row: OfModel) -> Plan:
+        return Plan((*status_lines(_open(box, row.model)), *effects), (reason_field(),))
+
+    return plan
+
+
+def _start_plan(box: Box, row: VersionRow) -> Plan:
+    plan = project_of_model(box, row.model).declaration.serve.rollout
+    version, base = box.models.get(row.ref), box.models.champions().get(row.model)
+    lines = [
+        f"{row.ref} over {base.ref if base else 'no champion'}: "
+        + ", ".join(str(one) for one in stages(plan))
+    ]
+    lines += changed_metrics(base, version)
+    lines.append("proof that it is worse ends the rollout by itself; the champion answers meanwhile")
+    return Plan(tuple(lines), (reason_field(),))
+
+
+def _start(box: Box, row: VersionRow, form: Form) -> Done:
+    return Done(status_lines(rollout.start(box, row.ref, reason=form["reason"]))[0])
+
+
+def _start_applies(row: VersionRow) -> str | None:
+    if row.state == "rejected":
+        return f"{row.ref} was rejected by its gates"
+    return f"{row.ref} is the champion" if "champion" in row.aliases else None
+
+
+START: Act[VersionRow] = Act(
+    id="rollout-start", key="S", label="start rollout", danger="confirm",
+    tooltip="Let the version in step by step, by the plan its project declares.",
+    plan=_start_plan, run=_start, applies=_start_applies,
+    cli=lambda row, form: ["rollout", "start", row.ref, "--reason", form["reason"]],
+)  # fmt: skip
+
+
+def _while(model: str, *, held: bool) -> Callable[[Box], str | None]:
+    def gone(box: Box) -> str | None:
+        found = box.rollouts.open(model)
+        if not found:
+            return "the rollout is over"
+        return None if (found[0].paused_at is not None) is held else "somebody else changed it meanwhile"
+
+    return gone
+
+
+def _pause(box: Box, row: OfModel, form: Form) -> Done:
+    found = rollout.pause(box, row.model, reason=form["reason"])
+    undo = Undo(RESUME, row, {"reason": "undo: pause"}, _while(row.model, held=True))
+    return Done(f"the rollout of {found.rollout.ref} is held", undo)
+
+
+PAUSE: Act[OfModel] = Act(
+    id="rollout-pause", key="H", label="hold rollout", danger="none",
+    tooltip="Hold the model's rollout where it is; proof that the new version is bad still ends it.",
+    plan=_plan("it stays where it is until somebody lets it go on"), run=_pause,
+    cli=lambda row, form: ["rollout", "pause", row.model, "--reason", form["reason"]],
+)  # fmt: skip
+
+
+def _resume(box: Box, row: OfModel, form: Form) -> Done:
+    found = rollout.resume(box, row.model, reason=form["reason"])
+    undo = Undo(PAUSE, row, {"reason": "undo: resume"}, _while(row.model, held=False))
+    return Done(f"the rollout of {found.rollout.ref} goes on", undo)
+
+
+RESUME: Act[OfModel] = Act(
+    id="rollout-resume", key="C", label="go on", danger="none",
+    tooltip="Let a held rollout go on; the time it stood still does not count.",
+    plan=_plan("it goes on; the time it stood still does not count"), run=_resume,
+    cli=lambda row, form: ["rollout", "resume", row.model, "--reason", form["reason"]],
+)  # fmt: skip
+
+
+def _skip(box: Box, row: OfModel, form: Form) -> Done:
+    found = rollout.promote_now(box, row.model, reason=form["reason"])
+    return Done(f"{found.rollout.ref} is the champion now, instead of {found.rollout.base_ref}")
+
+
+SKIP: Act[OfModel] = Act(
+    id="rollout-promote", key="K", label="skip rest", danger="confirm",
+    tooltip="Skip the rest of the rollout: the new version becomes champion now.",
+    plan=_plan("the rest is skipped: it answers every request from now on"), run=_skip,
+    cli=lambda row, form: ["rollout", "promote", row.model, "--reason", form["reason"]],
+)  # fmt: skip
+
+
+def _abort(box: Box, row: OfModel, form: Form) -> Done:
+    found = rollout.abort(box, row.model, reason=form["reason"])
+    return Done(f"the rollout of {found.rollout.ref} is over; {found.rollout.base_ref} answers every request")
+
+
+ABORT: Act[OfModel] = Act(
+    id="rollout-abort", key="X", label="end rollout", danger="confirm",
+    tooltip="End the model's rollout: the champion answers every request again.",
+    plan=_plan("it ends, and the champion answers every request"), run=_abort,
+    cli=lambda row, form: ["rollout", "abort", row.model, "--reason", form["reason"]],
+)  # fmt: skip
+
+ROLLOUT_ACTS = (PAUSE, RESUME, SKIP, ABORT)
