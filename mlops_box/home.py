@@ -45,6 +45,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def wheels(self) -> Path:
+        """What bundles carry for devices, fetched once; made when first needed, and can be made again."""
+        return self.root / "wheels"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 

@@ -7,13 +7,15 @@ import base64
 import binascii
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlops_box.canonical import sha256_hex
 from mlops_box.errors import IntegrityError, StorageError, UsageError
 
-PAYLOAD_TYPE = "application/vnd.mlops-box.manifest+json"
-_KEY_FILE = "signing.key"
+STATEMENT_TYPE = "application/vnd.in-toto+json"
+KEY_FILE = "signing.key"
+KEY_BYTES = 32
 
 
 def key_id(public: bytes) -> str:
@@ -27,28 +29,38 @@ def signing_key(keys: Path) -> bytes:
     Raises:
         StorageError: The folder cannot be written, or the key file is not 32 bytes.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    file = keys / _KEY_FILE
+    file = keys / KEY_FILE
     if not file.exists():
-        temporary = keys / f".tmp-{os.getpid()}-{_KEY_FILE}"
+        temporary = keys / f".tmp-{os.getpid()}-{KEY_FILE}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as out:
-            out.write(Ed25519PrivateKey.generate().private_bytes_raw())
+            out.write(new_key())
             out.flush()
             os.fsync(out.fileno())
         try:
-            os.link(
-                temporary, file
-            )  # unlike rename, never replaces a key that another process made meanwhile
+            # Unlike rename, a link never replaces a key that another process made meanwhile.
+            os.link(temporary, file)
         except FileExistsError:
             pass
         finally:
             temporary.unlink()
+    return read_private(file)
+
+
+def new_key() -> bytes:
+    """32 private key bytes from the system's randomness."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.generate().private_bytes_raw()
+
+
+def read_private(file: Path) -> bytes:
+    """Raises :class:`StorageError` when ``file`` holds no 32 bytes."""
     key = file.read_bytes()
-    if len(key) != 32:
+    if len(key) != KEY_BYTES:
         raise StorageError(
-            f"{file} is no signing key ({len(key)} bytes, 32 expected)", hint="restore it from a backup"
+            f"{file} is no signing key ({len(key)} bytes, {KEY_BYTES} expected)",
+            hint="restore it from a backup",
         )
     return key
 
@@ -59,21 +71,35 @@ def public_key(private: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
-def sign(payload: bytes, private: bytes) -> bytes:
-    """A DSSE envelope around ``payload``; deterministic."""
+def sign_bytes(data: bytes, private: bytes) -> bytes:
+    """The 64 bytes of an Ed25519 signature; deterministic."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    signature = Ed25519PrivateKey.from_private_bytes(private).sign(_pre_authentication(payload))
+    return Ed25519PrivateKey.from_private_bytes(private).sign(data)
+
+
+def sign(payload: bytes, privates: Sequence[bytes], *, kind: str) -> bytes:
+    """A DSSE envelope around ``payload``, signed with each key in turn; deterministic.
+
+    Args:
+        kind: The payload's media type, which is signed with it.
+    """
     envelope = {
-        "payloadType": PAYLOAD_TYPE,
+        "payloadType": kind,
         "payload": base64.b64encode(payload).decode(),
-        "signatures": [{"keyid": key_id(public_key(private)), "sig": base64.b64encode(signature).decode()}],
+        "signatures": [
+            {
+                "keyid": key_id(public_key(private)),
+                "sig": base64.b64encode(sign_bytes(pre_authentication(kind, payload), private)).decode(),
+            }
+            for private in privates
+        ],
     }
     return json.dumps(envelope, sort_keys=True, separators=(",", ":")).encode()
 
 
-def verify(envelope: bytes, trusted: bytes) -> bytes:
-    """The payload, if ``trusted`` (32 public key bytes) signed it.
+def verify(envelope: bytes, trusted: bytes, *, kind: str) -> bytes:
+    """The payload, if it is of this ``kind`` and ``trusted`` (32 public key bytes) signed it.
 
     Raises:
         IntegrityError: Malformed, of another type, by another key, or altered.
@@ -82,33 +108,35 @@ def verify(envelope: bytes, trusted: bytes) -> bytes:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    if len(trusted) != 32:
-        raise UsageError(f"a public key has 32 bytes, not {len(trusted)}")
+    if len(trusted) != KEY_BYTES:
+        raise UsageError(f"a public key has {KEY_BYTES} bytes, not {len(trusted)}")
     try:
         parsed = json.loads(envelope)
         payload = base64.b64decode(parsed["payload"], validate=True)
-        kind = parsed["payloadType"]
+        found = parsed["payloadType"]
         signatures = [
             (item["keyid"], base64.b64decode(item["sig"], validate=True)) for item in parsed["signatures"]
         ]
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise IntegrityError("the signature envelope is malformed") from error
-    if kind != PAYLOAD_TYPE:
-        raise IntegrityError(f"the envelope signs a {kind!r}, not a bundle manifest")
+    if found != kind:
+        raise IntegrityError(f"the envelope signs a {found!r}, not a {kind!r}")
     for name, signature in signatures:
         if name != key_id(trusted):
             continue
         try:
-            Ed25519PublicKey.from_public_bytes(trusted).verify(signature, _pre_authentication(payload))
+            Ed25519PublicKey.from_public_bytes(trusted).verify(signature, pre_authentication(kind, payload))
         except InvalidSignature:
-            raise IntegrityError("the signature does not fit: the bundle was altered") from None
+            raise IntegrityError("the signature does not fit: what it signs was altered") from None
         return payload
     raise IntegrityError(
-        f"the bundle is signed by {', '.join(name for name, _ in signatures) or 'nobody'}, not by the trusted key {key_id(trusted)}",
-        hint="ask whoever gave you the bundle for its public key",
+        f"it is signed by {', '.join(str(name) for name, _ in signatures) or 'nobody'}, "
+        f"not by the trusted key {key_id(trusted)}",
+        hint="ask whoever gave it to you for its public key",
     )
 
 
-def _pre_authentication(payload: bytes) -> bytes:
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+def pre_authentication(kind: str, payload: bytes) -> bytes:
+    """DSSE's PAE: the bytes that are signed."""
+    named = kind.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(named), named, len(payload), payload)

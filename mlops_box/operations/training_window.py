@@ -54,12 +54,12 @@ def choose_rows(table: pa.Table, project: Project, decision: Decision | None) ->
         if newest is None:
             return TrainingWindow(table)
         since = newest - policy.sliding
-        return TrainingWindow(_after(table, time, since), since)
+        return TrainingWindow(rows_since(table, time, since), since)
     text = decision.facts.get("since") if decision is not None else None
     if text is None:
         return TrainingWindow(table, note="learnt from all rows: no drift says since when")
     since = parse_time(text)
-    chosen = _after(table, time, since)
+    chosen = rows_since(table, time, since)
     needed = max(project.data.contract.rows.min, project.monitor.min_rows)
     if chosen.num_rows < needed:
         return TrainingWindow(
@@ -76,7 +76,7 @@ def _newest(table: pa.Table, time: str) -> datetime | None:
     return value.replace(tzinfo=UTC) if value is not None else None
 
 
-def _after(table: pa.Table, time: str, since: datetime) -> pa.Table:
+def rows_since(table: pa.Table, time: str, since: datetime) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 

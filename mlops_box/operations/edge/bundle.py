@@ -1,105 +1,136 @@
-"""Carry a model version out of the box, and look at what was carried."""
+"""Look at a bundle, and verify one; nothing of it is extracted to stay or run as code."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mlops_box.box import Box
-from mlops_box.edge.bundle import Manifest, manifest_for, open_bundle, pack
-from mlops_box.edge.signing import key_id, public_key, signing_key
-from mlops_box.errors import GateError, IntegrityError, UsageError
-from mlops_box.files import write_whole
-from mlops_box.models.values import (
-    CARD_FILE,
-    ENVIRONMENT_FILE,
-    EVALUATION_FILE,
-    GOLDEN_FILE,
-    MODEL_FILE,
-    PACKED_FILE,
-    PARITY_FILE,
-    REFERENCE_FILE,
-)
+from mlops_box.edge.device.archive import look, open_verified
+from mlops_box.edge.device.manifest import Manifest
+from mlops_box.edge.format1 import is_format1, open_format1
+from mlops_box.edge.keys import KeyRing
+from mlops_box.edge.refusals import told_as_box_errors
+from mlops_box.edge.signing import key_id, public_key
+from mlops_box.errors import IntegrityError, UsageError
+from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, SIGNATURE_FILE
 
-CARRIED = (
-    MODEL_FILE,
-    PACKED_FILE,
-    GOLDEN_FILE,
-    REFERENCE_FILE,
-    PARITY_FILE,
-    EVALUATION_FILE,
-    ENVIRONMENT_FILE,
-    CARD_FILE,
-)
+MODEL_FOLDER = "model/"
 
 
 @dataclass(frozen=True)
-class BundleReport:
-    """A bundle: which version it carries, how large it is, and whose key signed it."""
+class BundleFacts:
+    """What a bundle says of itself.
+
+    Attributes:
+        verified_by: The id of the trusted key under which every byte was verified; ``None``: nothing was verified.
+        signers: The ids of the keys that it says it is signed by.
+        files: Bundle path to size in bytes.
+        target: The kind of device; ``None`` for format 1, which devices do not install.
+    """
 
     path: Path
-    manifest: Manifest
+    format: int
+    model: str
+    number: int
+    version_digest: str
+    task: str
+    snapshot_id: str
     size_bytes: int
-    key: str
+    signers: tuple[str, ...]
+    verified_by: str | None
+    files: dict[str, int]
+    kind: str = "model-only"
+    target: str | None = None
+    precision: str = "float32"
+    epoch: int = 0
+    features: tuple[str, ...] = ()
+    layers: Mapping[str, str] | None = None
+    onnx: Mapping[str, Any] | None = None
+
+    @property
+    def version(self) -> str:
+        return f"{self.model}@{self.number}"
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "path": str(self.path), "model": f"{self.manifest.model}@{self.manifest.number}",
-            "version_digest": self.manifest.version_digest, "size_bytes": self.size_bytes, "key": self.key,
-            "files": {name: size for name, (size, _) in self.manifest.files.items()},
-        }  # fmt: skip
+        return {**asdict(self), "path": str(self.path), "version": self.version}
 
 
-def export_bundle(box: Box, ref: str, *, target: Path) -> BundleReport:
-    """Write a signed bundle of an accepted version; the same version always gives the same bytes.
+def inspect_bundle(path: Path, *, trusted: Mapping[str, bytes] | None = None) -> BundleFacts:
+    """What a bundle says of itself; it is verified where ``trusted`` knows its key, and told unverified elsewhere.
+
+    Args:
+        trusted: Key id to 32 public bytes; ``None`` trusts nobody.
 
     Raises:
-        GateError: The version was rejected by its gates.
-        StorageError: The target cannot be written.
+        SourceError: There is no such file.
+        IntegrityError: It is no bundle; or a trusted key signed it and it was altered.
     """
-    version = box.models.get(ref)
-    if version.state != "accepted":
-        raise GateError(
-            f"{version.ref} was rejected by its gates and does not leave the box",
-            hint=f"mlops-box why {version.ref}",
-        )
-    files = {f"model/{name}": box.models.file(version, name) for name in CARRIED if name in version.files}
-    files["model/signature.json"] = version.signature.to_json().encode()
-    manifest = manifest_for(
-        files, model=version.model, number=version.number, version_digest=version.digest,
-        task=version.task, snapshot_id=version.snapshot_id,
-    )  # fmt: skip
-    private = signing_key(box.home.keys)
-    data = pack(manifest, files, private)
-    write_whole(target, data)
-    box.ledger.record("edge.export", f"version:{version.ref}", {"files": len(files), "size_bytes": len(data)})
-    return BundleReport(target, manifest, len(data), key_id(public_key(private)))
+    if is_format1(path):
+        return _format1_facts(path, trusted or {})
+    with told_as_box_errors():
+        seen = look(path)
+        if not set(seen.signers) & set(trusted or {}):
+            return _facts(path, seen.manifest, seen.signers, None)
+        bundle = open_verified(path, trusted or {})
+    return _facts(path, bundle.manifest, seen.signers, bundle.signer)
 
 
-def verify_bundle(path: Path, *, trusted: bytes) -> BundleReport:
+def verify_bundle(path: Path, *, trusted: Mapping[str, bytes]) -> BundleFacts:
     """Check signature and every byte, then let the model answer its golden rows.
 
     Raises:
         IntegrityError: Altered, signed by another key, or the model does not answer as it did in the box.
         SourceError: No such file, or no bundle.
     """
+    if is_format1(path):
+        facts = _format1_facts(path, trusted)
+        if facts.verified_by is None:
+            raise IntegrityError(
+                f"{path.name} is signed by {', '.join(facts.signers)}, which is not trusted here"
+            )
+        _, files = open_format1(path, trusted[facts.verified_by])
+        _answer_golden(path, files)
+        return facts
+    with told_as_box_errors():
+        bundle = open_verified(path, trusted)
+        signers = look(path).signers
+        needed = (PACKED_FILE, GOLDEN_FILE, SIGNATURE_FILE)
+        files = {MODEL_FOLDER + name: bundle.read(MODEL_FOLDER + name) for name in needed}
+    _answer_golden(path, files)
+    return _facts(path, bundle.manifest, signers, bundle.signer)
+
+
+def _answer_golden(path: Path, files: Mapping[str, bytes]) -> None:
     from mlops_box.models.golden import Golden, check_golden
     from mlops_box.models.runtime import OnnxModel
-    from mlops_box.models.values import Signature
+    from mlops_box.models.signature import Signature
 
-    manifest, files = open_bundle(path, trusted)
-    signature = Signature.from_json(files["model/signature.json"].decode())
-    model = OnnxModel(files[f"model/{PACKED_FILE}"], signature)
-    problems = check_golden(model, Golden.from_json(files[f"model/{GOLDEN_FILE}"].decode()))
+    signature = Signature.from_json(files[MODEL_FOLDER + SIGNATURE_FILE].decode())
+    model = OnnxModel(files[MODEL_FOLDER + PACKED_FILE], signature)
+    problems = check_golden(model, Golden.from_json(files[MODEL_FOLDER + GOLDEN_FILE]))
     if problems:
         raise IntegrityError(f"{path.name}: the model does not answer its golden rows: {problems[0]}")
-    return BundleReport(path, manifest, path.stat().st_size, key_id(trusted))
 
 
-def box_public_key(box: Box) -> bytes:
-    """The key to give to devices, 32 bytes."""
-    return public_key(signing_key(box.home.keys))
+def box_keys(box: Box) -> dict[str, bytes]:
+    """Key id to public key of the box's own keys that are not revoked."""
+    return _by_id([public_key(private) for private in KeyRing(box.home.keys).signers()])
+
+
+def given_keys(texts: Sequence[str]) -> dict[str, bytes]:
+    """Key id to public key of those given as 64 hex digits.
+
+    Raises:
+        UsageError: One is no public key.
+    """
+    return _by_id([read_key(text) for text in texts])
+
+
+def _by_id(keys: Sequence[bytes]) -> dict[str, bytes]:
+    return {key_id(key): key for key in keys}
 
 
 def read_key(text: str) -> bytes:
@@ -110,6 +141,51 @@ def read_key(text: str) -> bytes:
         key = b""
     if len(key) != 32:
         raise UsageError(
-            f"{text!r} is no public key", hint="64 hex digits, as `mlops-box edge key` prints them"
+            f"{text!r} is no public key", hint="64 hex digits, as `mlops-box edge keys show` prints them"
         )
     return key
+
+
+def _facts(path: Path, manifest: Manifest, signers: tuple[str, ...], verified_by: str | None) -> BundleFacts:
+    return BundleFacts(
+        path=path,
+        format=2,
+        model=manifest.model,
+        number=manifest.number,
+        version_digest=manifest.version_digest,
+        task=manifest.task,
+        snapshot_id=manifest.snapshot_id,
+        size_bytes=path.stat().st_size,
+        signers=signers,
+        verified_by=verified_by,
+        files={name: fact.size_bytes for name, fact in sorted(manifest.files.items())},
+        kind=manifest.kind,
+        target=manifest.target,
+        precision=manifest.precision,
+        epoch=manifest.epoch,
+        features=manifest.features,
+        layers=manifest.layers,
+        onnx=manifest.onnx,
+    )
+
+
+def _format1_facts(path: Path, trusted: Mapping[str, bytes]) -> BundleFacts:
+    from mlops_box.edge.format1 import look_at_format1
+
+    manifest, signers = look_at_format1(path)
+    known = [name for name in signers if name in trusted]
+    if known:
+        manifest, _ = open_format1(path, trusted[known[0]])
+    return BundleFacts(
+        path=path,
+        format=1,
+        model=manifest.model,
+        number=manifest.number,
+        version_digest=manifest.version_digest,
+        task=manifest.task,
+        snapshot_id=manifest.snapshot_id,
+        size_bytes=path.stat().st_size,
+        signers=signers,
+        verified_by=known[0] if known else None,
+        files={name: size for name, (size, _) in manifest.files.items()},
+    )

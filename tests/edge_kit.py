@@ -1,0 +1,57 @@
+"""Small bundles for tests, made by the box's own writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlops_box.edge.bundle import Description, Kind, Limits, layer_of, pack
+from mlops_box.edge.keys import KeyChange
+from mlops_box.edge.signing import key_id, public_key
+from mlops_box.edge.statement import Provenance
+from mlops_box.edge.targets import find_target
+
+TARGET = find_target("linux-x86_64-cp311")
+FILES = {
+    "install/README.txt": b"read me",
+    "model/golden.json": b"{}",
+    "model/packed.onnx": b"\x08\x0a" * 500,
+    "runtime/mlops_edge/__init__.py": b"",
+    "runtime/wheels/numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl": b"a wheel",
+}
+
+
+def described(files: Mapping[str, bytes] = FILES, kind: Kind = "full", epoch: int = 0) -> Description:
+    """What a small bundle says of itself."""
+    return Description(
+        kind=kind, model="pump", number=3, version_digest="d" * 64, task="binary", snapshot_id="5" * 64,
+        target=TARGET, precision="float32", epoch=epoch,
+        limits=Limits(rss_bytes=200_000_000, log_bytes=1_000_000), keys=KeyChange({}, ()),
+        onnx={"opset": 18, "ir_version": 10, "onnxruntime": "1.32.0", "numpy": "2.4.6"},
+        layers={layer: layer_of(files, layer) for layer in ("runtime", "wheels", "model")},
+    )  # fmt: skip
+
+
+def small_bundle(
+    signers: Sequence[bytes], files: Mapping[str, bytes] = FILES, description: Description | None = None
+) -> bytes:
+    """The bytes of a small bundle."""
+    provenance = Provenance(
+        external={"model": "pump", "number": 3, "target": TARGET.name, "kind": "full"},
+        internal={"run_id": "r", "git_commit": None, "seed": 0},
+        inputs={"snapshot": "5" * 64},
+        program="mlops-box@0",
+    )
+    return pack(description or described(files), files, provenance, signers)
+
+
+def trusting(*privates: bytes) -> dict[str, bytes]:
+    """Key id to public key."""
+    return {key_id(public_key(private)): public_key(private) for private in privates}
+
+
+def write_bundle(folder: Path, signers: Sequence[bytes], name: str = "pump-3.mbx") -> Path:
+    """A small bundle as a file."""
+    file = folder / name
+    file.write_bytes(small_bundle(signers))
+    return file
