@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mlops_box.monitoring.buckets import buckets
 from mlops_box.monitoring.counts import CategoricalCounts, ColumnCounts, NumericCounts
 from mlops_box.monitoring.detectors import registered
 from mlops_box.monitoring.detectors.base import MIN_VALUES, Compared
-from mlops_box.monitoring.detectors.chi2 import buckets
 from mlops_box.monitoring.reference import (
     PREDICTION,
     CategoricalReference,

@@ -45,6 +45,10 @@ class Answers(NamedTuple):
             "ok" if whole else "not_finite",
         )
 
+    def take(self, rows: Sequence[int]) -> Answers:
+        """Those rows, in that order."""
+        return joined([self.part(row, row + 1) for row in rows])
+
 
 def joined(parts: Sequence[Answers]) -> Answers:
     """The rows of all parts, in order; they are of one signature."""

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from mlops_box.errors import IntegrityError
+from mlops_box.json_bytes import dumps, loads
 from mlops_box.serving.metric_table import BY_NAME, TABLE, Fold, Metric
 
 Labels = tuple[str, ...]
@@ -64,7 +63,7 @@ class MetricsSnapshot:
             name: [[*labels, _plain(value)] for labels, value in series.items()]
             for name, series in self.values.items()
         }
-        return orjson.dumps(content)
+        return dumps(content)
 
     @staticmethod
     def from_json(data: bytes) -> MetricsSnapshot:
@@ -73,7 +72,7 @@ class MetricsSnapshot:
             return MetricsSnapshot(
                 {
                     metric.name: {tuple(item[:-1]): _value(metric, item) for item in series}
-                    for metric, series in _known(orjson.loads(data))
+                    for metric, series in _known(loads(data))
                 }
             )
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

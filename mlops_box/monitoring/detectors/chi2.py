@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlops_box.monitoring.buckets import buckets
 from mlops_box.monitoring.counts import CategoricalCounts, ColumnCounts
 from mlops_box.monitoring.detectors.base import Compared, Effects, too_few
 from mlops_box.monitoring.history import ColumnHistory, as_reference
@@ -44,21 +45,6 @@ class ChiSquared:
             if result is not None:
                 found[place] = result.effect
         return found
-
-
-def buckets(reference: CategoricalReference, counts: CategoricalCounts) -> tuple[list[float], list[float]]:
-    """Counts per value and one bucket for all others.
-
-    Where the reference lists all its values, the others are new ones. Its own share of them is that of the values it
-    had once only: left out, each of those rows would have been new (the leave-one-out form of Good-Turing). A window
-    with fewer new values than that, such as the training rows themselves, is no drift: the share is taken down to it.
-    """
-    if not reference.complete or reference.rest:
-        return [*reference.counts, reference.rest], [*counts.counts, counts.unlisted]
-    new = min(reference.singletons, counts.unlisted / counts.rows * reference.rows)
-    kept = 1 - new / reference.singletons if reference.singletons else 1.0
-    listed = [count if count != 1 else kept for count in reference.counts]
-    return [*listed, new], [*counts.counts, counts.unlisted]
 
 
 def _tested(reference: CategoricalReference, counts: CategoricalCounts) -> Chi2 | None:
