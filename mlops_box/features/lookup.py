@@ -50,7 +50,8 @@ class FeatureLookup:
         types = {column.name: column.type for view in definitions.values() for column in view.entity}
         self.entity = tuple(types)
         self._checks = {
-            name: ColumnCheck(name, ColumnRule.model_validate({"type": type_})) for name, type_ in types.items()
+            name: ColumnCheck(name, ColumnRule.model_validate({"type": type_}))
+            for name, type_ in types.items()
         }
 
     def problems(self, entity: Any) -> list[dict[str, Any]]:

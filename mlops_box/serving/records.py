@@ -64,6 +64,24 @@ class PredictionIds(Sequence[str]):
         return f"{self._segment}-{range(self._first, self._first + self._count)[index]:08x}"
 
 
+class LoggedFeatures(NamedTuple):
+    """What a request's rows got from the feature store; times are microseconds since 1970, UTC.
+
+    Attributes:
+        definitions: The digest of each view's definition.
+        entities: Of each row.
+        at_us: The moment of each row that was looked up.
+        seen_us: When it was looked up: what became known later could not be seen.
+        observed: By view, for each row: ``(time, known)`` of the observation that was found, of whatever age.
+    """
+
+    definitions: dict[str, str]
+    entities: Sequence[dict[str, Any]]
+    at_us: Sequence[int]
+    seen_us: int
+    observed: dict[str, Sequence[tuple[int, int] | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
     """One answered request.
@@ -79,6 +97,7 @@ class PredictionRecord:
         sampled: Whether the rows are logged; otherwise ``rows`` holds only their event times.
         copy_of: Of a shadow's answer: the first id of the request that it answers again.
         device: The device that answered; ``None``: this box.
+        features: Where some of the rows' values were looked up; ``None``: all came with the request.
     """
 
     model: str
@@ -96,6 +115,7 @@ class PredictionRecord:
     sampled: bool = True
     copy_of: str | None = None
     device: str | None = None
+    features: LoggedFeatures | None = None
 
 
 class ParsedRows(list[dict[str, Any]]):
@@ -104,10 +124,12 @@ class ParsedRows(list[dict[str, Any]]):
     Attributes:
         body: The body, which the log need not write anew; without a line break, since a record is a line.
         matrix: The rows as the model reads them, float32 [rows, features], where they were checked so.
+        features: What was looked up for them.
     """
 
     body: bytes | None = None
     matrix: npt.NDArray[np.float32] | None = None
+    features: LoggedFeatures | None = None
 
 
 class LoggedRequest(NamedTuple):
@@ -119,6 +141,7 @@ class LoggedRequest(NamedTuple):
     outcome: Outcome
     sampled: bool = True
     copy_of: str | None = None
+    features: LoggedFeatures | None = None
 
 
 class PredictionBatch(NamedTuple):
@@ -150,6 +173,7 @@ class PredictionBatch(NamedTuple):
                     self.labels[start:stop] if self.labels is not None else None,
                     self.probabilities[start:stop] if self.probabilities is not None else None,
                     request.latency_ms, request.outcome, self.time_column, request.sampled, request.copy_of,
+                    features=request.features,
                 )
             )  # fmt: skip
             start = stop

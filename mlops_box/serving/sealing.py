@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlops_box.canonical import canonical_json
 from mlops_box.clock import isoformat, parse_time
 from mlops_box.db import Database
 from mlops_box.models.encode import category_text
 from mlops_box.models.values import Signature
 from mlops_box.serving.columns import Columns
-from mlops_box.serving.records import PredictionRecord, Record, TruthRecord
+from mlops_box.serving.records import LoggedFeatures, PredictionRecord, Record, TruthRecord
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 FEATURE_PREFIX = "feature:"
@@ -202,7 +203,28 @@ def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Sig
     for name, (_, convert) in features.items():
         values[FEATURE_PREFIX + name] = [convert(value) for value in columns(name)]
     types = {FEATURE_PREFIX + name: type_ for name, (type_, _) in features.items()}
+    if record.features is not None:
+        looked = looked_up_columns(record.features)
+        values |= {name: found for name, (_, found) in looked.items()}
+        types |= {name: type_ for name, (type_, _) in looked.items()}
     builder.add(values, count, types)
+
+
+def looked_up_columns(features: LoggedFeatures) -> dict[str, tuple[pa.DataType, list[Any]]]:
+    """What is sealed of rows whose features were looked up: ``entity`` (JSON), ``feature_time`` and ``feature_seen``, and
+    for each view ``definition:VIEW``, and ``observed:VIEW`` and ``known:VIEW`` of the observation that was found."""
+    count = len(features.entities)
+    found: dict[str, tuple[pa.DataType, list[Any]]] = {
+        "entity": (pa.string(), [canonical_json(entity) for entity in features.entities]),
+        "feature_time": (TIMESTAMP, list(features.at_us)),
+        "feature_seen": (TIMESTAMP, [features.seen_us] * count),
+    }
+    for view, digest in features.definitions.items():
+        observed = features.observed[view]
+        found[f"definition:{view}"] = (pa.string(), [digest] * count)
+        found[f"observed:{view}"] = (TIMESTAMP, [times[0] if times else None for times in observed])
+        found[f"known:{view}"] = (TIMESTAMP, [times[1] if times else None for times in observed])
+    return found
 
 
 def _or_none(values: Sequence[Any] | None, count: int) -> list[Any]:

@@ -6,7 +6,8 @@ Where rows came as columns, the line's ``z`` names size and CRC-32 of the raw li
 newline of their own. What does not match its checksum is never read as data: at the end of a file it is a write cut
 short by a crash, and nobody was answered from it.
 
-Format 1 had a line a request, and no raw values.
+Format 1 had a line a request, and no raw values. Format 2 had no seventh part of a request, which format 3 writes where
+features were looked up.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import orjson
 
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.records import (
+    LoggedFeatures,
     LoggedRequest,
     ParsedRows,
     PredictionBatch,
@@ -34,7 +36,7 @@ from mlops_box.serving.records import (
     TruthRecord,
 )
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass
@@ -73,17 +75,7 @@ def truth_line(record: TruthRecord) -> bytes:
 def batch_line(batch: PredictionBatch) -> bytes:
     """The line, and the raw values after it."""
     payload: list[bytes] = []
-    requests = [
-        (
-            request.variant,
-            request.latency_ms,
-            request.outcome,
-            _rows(request.rows, payload),
-            request.sampled,
-            request.copy_of,
-        )
-        for request in batch.requests
-    ]
+    requests = [_request(request, payload) for request in batch.requests]
     body = {
         "k": "b", "m": batch.model, "n": batch.number, "at": batch.at_us, "id": batch.ids[0], "x": requests,
         "p": batch.predictions, "l": batch.labels, "q": batch.probabilities, "t": batch.time_column,
@@ -98,7 +90,13 @@ def batch_line(batch: PredictionBatch) -> bytes:
 def record_line(record: PredictionRecord) -> bytes:
     """The line of a batch of one."""
     request = LoggedRequest(
-        record.rows, record.variant, record.latency_ms, record.outcome, record.sampled, record.copy_of
+        record.rows,
+        record.variant,
+        record.latency_ms,
+        record.outcome,
+        record.sampled,
+        record.copy_of,
+        record.features,
     )
     ids = PredictionIds.from_first(record.ids[0], len(record.ids))
     return batch_line(
@@ -200,7 +198,7 @@ def _records(body: dict[str, Any], payload: bytes) -> Iterable[Record]:
 
 def _batch(body: dict[str, Any], payload: bytes) -> PredictionBatch:
     requests, start, total = [], 0, 0
-    for variant, latency_ms, outcome, told, sampled, copy_of in body["x"]:
+    for variant, latency_ms, outcome, told, sampled, copy_of, *rest in body["x"]:
         rows: Rows
         if isinstance(told, list):
             rows = told
@@ -209,11 +207,18 @@ def _batch(body: dict[str, Any], payload: bytes) -> PredictionBatch:
         else:
             rows, start = _unpack(told, payload, start)
         total += len(rows)
-        requests.append(LoggedRequest(rows, variant, latency_ms, outcome, sampled, copy_of))
+        features = LoggedFeatures(*rest[0]) if rest else None
+        requests.append(LoggedRequest(rows, variant, latency_ms, outcome, sampled, copy_of, features))
     return PredictionBatch(
         body["m"], body["n"], body["at"], PredictionIds.from_first(body["id"], total), requests, body["p"], body["l"],
         body["q"], body["t"],
     )  # fmt: skip
+
+
+def _request(request: LoggedRequest, payload: list[bytes]) -> tuple[Any, ...]:
+    rows = _rows(request.rows, payload)
+    told = (request.variant, request.latency_ms, request.outcome, rows, request.sampled, request.copy_of)
+    return told if request.features is None else (*told, tuple(request.features))
 
 
 def _rows(rows: Rows, payload: list[bytes]) -> Any:
