@@ -80,7 +80,8 @@ class ArrivalStore:
         )  # fmt: skip
         ranges = self.ranges(batch.device, batch.boot, tx=tx)
         tx.execute("DELETE FROM device_ranges WHERE device = ? AND boot = ?", (batch.device, batch.boot))
-        for first, last in merged([*ranges, (batch.first, batch.last)]):
+        numbers = [(record.seq, record.seq) for record in batch.records]
+        for first, last in merged([*ranges, *numbers]):
             row: Row = {"device": batch.device, "boot": batch.boot, "first_seq": first, "last_seq": last}
             tx.insert("device_ranges", row)
 

@@ -64,21 +64,10 @@ class Device:
         return self.revoked_at is not None
 
     @property
-    def model(self) -> str | None:
-        """The model that it serves; ``None`` before it said so."""
-        return self.slot.get("model")
-
-    @property
-    def number(self) -> int | None:
-        return self.slot.get("number")
-
-    @property
-    def slot(self) -> dict[str, Any]:
-        """What it says of the slot that serves; empty where none does."""
-        slots = self.report.health.get("slots")
+    def serving(self) -> str | None:
+        """``model@number``, as it said last; ``None``: nothing, or it never said."""
         serving = self.report.health.get("serving")
-        found = slots.get(serving) if isinstance(slots, dict) else None
-        return found if isinstance(found, dict) else {}
+        return serving if isinstance(serving, str) else None
 
 
 class DeviceStore:

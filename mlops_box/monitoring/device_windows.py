@@ -1,8 +1,8 @@
 """What devices counted of the windows whose rows they could not keep.
 
 A device counts every prediction of a window, in the bins of its version's reference, and keeps the counts longer than the
-rows. As long as fewer rows have come than were counted, the difference, bin by bin, stands for the missing ones; once all
-have come, the counts are put away. So no row counts twice, in whatever order rows and counts arrive.
+rows. As far as fewer rows have come than were counted, the difference, bin by bin, stands for the missing ones. It is taken
+anew whenever rows or counts come, so that no row counts twice, in whatever order they arrive.
 """
 
 from __future__ import annotations
@@ -11,150 +11,116 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlops_box.canonical import canonical_json
-from mlops_box.clock import isoformat, parse_time
+from mlops_box.clock import Clock, isoformat, parse_time
 from mlops_box.db import Database, Row, Transaction
 from mlops_box.monitoring.counts import CategoricalCounts, ColumnCounts, NumericCounts, WindowCounts
-
-_COUNTS_ROW = (
-    "device = :device AND boot = :boot AND model = :model AND number = :number AND starts_at = :starts_at"
-)
-
-
-class DeviceWindow(NamedTuple):
-    """A window of one device in one boot; ``starts_at`` by the device's clock."""
-
-    device: str
-    boot: str
-    model: str
-    number: int
-    starts_at: datetime
-
-    def key(self) -> Row:
-        return {**self._asdict(), "starts_at": isoformat(self.starts_at)}
+from mlops_box.objects import ObjectStore
 
 
 @dataclass(frozen=True)
-class Missing:
-    """Rows of a version that are known by a device's counts only.
+class DeviceCounts:
+    """What a device counted of one window of one version.
 
     Attributes:
-        falls_at: When their window began, by this box's clock.
+        starts_at, ends_at: By the device's clock.
+        falls_at: Its beginning by the box's clock.
         counts: In the bins of the version's whole reference.
     """
 
+    device: str
+    boot: str
+    seq: int
+    model: str
     number: int
+    starts_at: datetime
+    ends_at: datetime
     falls_at: datetime
     counts: WindowCounts
 
+    def of(self, rows: pa.Table) -> pa.Table:
+        """Those of some sealed predictions that are among the counted."""
+        filed = pc.and_(
+            pc.greater_equal(rows["device_time"], _moment(self.starts_at)),
+            pc.less(rows["device_time"], _moment(self.ends_at)),
+        )
+        place = pc.and_(pc.equal(rows["device"], self.device), pc.equal(rows["device_boot"], self.boot))
+        mine = pc.and_(pc.equal(rows["number"], self.number), pc.and_(place, filed))
+        return rows.filter(pc.fill_null(mine, False))
 
-class Seen(NamedTuple):
-    """Which state of a device's window the drift windows account for."""
 
-    window: DeviceWindow
-    revision: int
-    falls_at: datetime
+class DeviceCountStore:
+    """Counts of devices, each once."""
 
-
-class DeviceWindowStore:
-    """Counts and rows of devices by window; changed in the transaction of the batch that brought them."""
-
-    def __init__(self, db: Database):
+    def __init__(self, db: Database, objects: ObjectStore, clock: Clock):
         self._db = db
+        self._objects = objects
+        self._clock = clock
 
-    def add_counts(
-        self, tx: Transaction, window: DeviceWindow, counts: WindowCounts, falls_at: datetime
-    ) -> None:
-        """A device's counts came; those of one window add up."""
-        row = self._row(tx, window, falls_at)
-        row["counted"] += counts.rows
-        row["counts"] = _merged(row["counts"], counts)
-        self._put(tx, row)
+    def put_object(self, counts: WindowCounts) -> str:
+        """Store counts, before the row that names them; returns their digest."""
+        return self._objects.put_bytes(canonical_json(counts.to_dict()).encode(), kind="counts")
 
-    def add_rows(
-        self, tx: Transaction, window: DeviceWindow, rows: int, counts: WindowCounts, falls_at: datetime
-    ) -> None:
-        """Rows came.
+    def add(self, tx: Transaction, item: DeviceCounts, digest: str) -> None:
+        """Counts came that were not here, see :meth:`put_object`."""
+        row: Row = {
+            "device": item.device, "boot": item.boot, "seq": item.seq, "model": item.model, "number": item.number,
+            "starts_at": isoformat(item.starts_at), "ends_at": isoformat(item.ends_at),
+            "falls_at": isoformat(item.falls_at), "rows": item.counts.rows, "counts_digest": digest,
+        }  # fmt: skip
+        tx.insert("device_counts", row)
 
-        Args:
-            rows: How many; more than ``counts`` holds, where not all were logged whole.
-        """
-        row = self._row(tx, window, falls_at)
-        row["received"] += rows
-        row["received_counts"] = _merged(row["received_counts"], counts)
-        self._put(tx, row)
+    def due(self, model: str) -> list[DeviceCounts]:
+        """Those that no drift window takes into account yet."""
+        return self._read("model = ? AND monitored_at IS NULL", (model,))
 
-    def due(self, model: str) -> list[Seen]:
-        """What changed since the drift windows last accounted for it, and may change them."""
-        rows = self._db.read(
-            "SELECT * FROM device_windows WHERE model = ? AND monitored_revision IS NOT revision AND counted > 0",
-            (model,),
-        )
-        return [Seen(_window(row), row["revision"], parse_time(row["falls_at"])) for row in rows]
+    def between(self, model: str, start: datetime, end: datetime) -> list[DeviceCounts]:
+        """Those with ``start <= falls_at < end``."""
+        times = (isoformat(start), isoformat(end))
+        return self._read("model = ? AND falls_at >= ? AND falls_at < ?", (model, *times))
 
-    def missing(self, model: str, start: datetime, end: datetime) -> list[Missing]:
-        """What is known by counts only of windows that began in ``start <= falls_at < end``."""
-        rows = self._db.read(
-            "SELECT * FROM device_windows WHERE model = ? AND falls_at >= ? AND falls_at < ? "
-            "AND counts IS NOT NULL AND counted > received ORDER BY device, boot, number, starts_at",
-            (model, isoformat(start), isoformat(end)),
-        )
-        return [Missing(row["number"], parse_time(row["falls_at"]), _difference(row)) for row in rows]
-
-    def account(self, tx: Transaction, seen: Sequence[Seen]) -> None:
-        """The drift windows account for these; what came meanwhile stays due."""
-        for item in seen:
+    def account(self, tx: Transaction, items: Sequence[DeviceCounts]) -> None:
+        """Drift windows take these into account."""
+        now = isoformat(self._clock.now())
+        for item in items:
             tx.execute(
-                f"UPDATE device_windows SET monitored_revision = :revision WHERE {_COUNTS_ROW}",
-                {**item.window.key(), "revision": item.revision},
+                "UPDATE device_counts SET monitored_at = ? WHERE device = ? AND boot = ? AND seq = ?",
+                (now, item.device, item.boot, item.seq),
             )
 
-    def _row(self, tx: Transaction, window: DeviceWindow, falls_at: datetime) -> Row:
-        known = tx.one(f"SELECT * FROM device_windows WHERE {_COUNTS_ROW}", window.key())
-        fresh: Row = {
-            **window.key(), "falls_at": isoformat(falls_at), "counted": 0, "received": 0, "counts": None,
-            "received_counts": None, "revision": 0, "monitored_revision": None,
-        }  # fmt: skip
-        return known or fresh
+    def _read(self, where: str, parameters: Sequence[str]) -> list[DeviceCounts]:
+        rows = self._db.read(
+            f"SELECT * FROM device_counts WHERE {where} ORDER BY falls_at, device, boot, seq", parameters
+        )
+        return [self._item(row) for row in rows]
 
-    def _put(self, tx: Transaction, row: Row) -> None:
-        row["revision"] += 1
-        if row["received"] >= row["counted"] > 0:
-            # Every row came: nothing will be taken from the counts any more.
-            row["counts"] = row["received_counts"] = None
-        tx.insert("device_windows", row, replace=True)
-
-
-def _window(row: Row) -> DeviceWindow:
-    return DeviceWindow(row["device"], row["boot"], row["model"], row["number"], parse_time(row["starts_at"]))
+    def _item(self, row: Row) -> DeviceCounts:
+        counts = WindowCounts.from_dict(json.loads(self._objects.read(row["counts_digest"])))
+        starts_at, ends_at, falls_at = (
+            parse_time(row[name]) for name in ("starts_at", "ends_at", "falls_at")
+        )
+        return DeviceCounts(
+            row["device"], row["boot"], row["seq"], row["model"], row["number"], starts_at, ends_at, falls_at, counts
+        )  # fmt: skip
 
 
-def _merged(stored: str | None, counts: WindowCounts) -> str:
-    if stored is not None:
-        counts = WindowCounts.from_dict(json.loads(stored)).merge(counts)
-    return canonical_json(counts.to_dict())
+def missing_counts(counted: WindowCounts, came: WindowCounts, rows: int) -> WindowCounts | None:
+    """What stands for the rows that did not come; ``None`` where all did.
 
-
-def _difference(row: Row) -> WindowCounts:
-    """The device's counts less those of the rows that came."""
-    counts = WindowCounts.from_dict(json.loads(row["counts"]))
-    if row["received_counts"] is None:
-        return counts
-    came = WindowCounts.from_dict(json.loads(row["received_counts"]))
-    pairs = zip(counts.columns, came.columns, strict=True)
-    columns = tuple(_less(mine, theirs) for mine, theirs in pairs)
-    return WindowCounts(row["counted"] - row["received"], columns)
-
-
-def _less(mine: ColumnCounts, theirs: ColumnCounts) -> ColumnCounts:
-    counts = tuple(max(0, a - b) for a, b in zip(mine.counts, theirs.counts, strict=True))
-    nulls = max(0, mine.nulls - theirs.nulls)
-    if isinstance(mine, CategoricalCounts) and isinstance(theirs, CategoricalCounts):
-        unlisted = max(0, mine.unlisted - theirs.unlisted)
-        return CategoricalCounts(counts, unlisted, mine.examples if unlisted else (), nulls)
-    return NumericCounts(counts, nulls)
+    Args:
+        counted: By the device.
+        came: Counted here, of the rows that came whole.
+        rows: How many came; more than ``came`` holds where not all were logged whole.
+    """
+    if rows >= counted.rows:
+        return None
+    pairs = zip(counted.columns, came.columns, strict=True)
+    return WindowCounts(counted.rows - rows, tuple(_less(mine, theirs) for mine, theirs in pairs))
 
 
 def checked_counts(raw: Any, like: WindowCounts) -> WindowCounts:
@@ -166,19 +132,38 @@ def checked_counts(raw: Any, like: WindowCounts) -> WindowCounts:
     Raises:
         ValueError: They are no counts of this version, or do not add up.
     """
-    counts = WindowCounts.from_dict(raw)
-    if len(counts.columns) != len(like.columns):
-        raise ValueError(f"{len(counts.columns)} columns, {len(like.columns)} are watched")
-    for mine, theirs in zip(counts.columns, like.columns, strict=True):
-        if type(mine) is not type(theirs) or len(mine.counts) != len(theirs.counts):
-            raise ValueError("a column was counted with another reference")
-        numbers = [counts.rows, *mine.counts, mine.nulls]
-        if isinstance(mine, CategoricalCounts):
-            numbers.append(mine.unlisted)
-            if not all(isinstance(text, str) for text in mine.examples):
-                raise ValueError("an example is no text")
-        if not all(type(number) is int and 0 <= number < 2**53 for number in numbers):
-            raise ValueError("a count is no count")
-        if mine.rows + mine.nulls != counts.rows:
-            raise ValueError(f"a column has {mine.rows + mine.nulls} rows of {counts.rows}")
+    try:
+        counts = WindowCounts.from_dict(raw)
+        pairs = list(zip(counts.columns, like.columns, strict=True))
+        for mine, theirs in pairs:
+            _check_column(mine, theirs, counts.rows)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"these are no counts: {error!r}") from error
     return counts
+
+
+def _check_column(mine: ColumnCounts, theirs: ColumnCounts, rows: int) -> None:
+    if type(mine) is not type(theirs) or len(mine.counts) != len(theirs.counts):
+        raise ValueError("a column was counted with another reference")
+    numbers = [rows, *mine.counts, mine.nulls]
+    if isinstance(mine, CategoricalCounts):
+        numbers.append(mine.unlisted)
+        if not all(isinstance(text, str) for text in mine.examples):
+            raise ValueError("an example is no text")
+    if not all(type(number) is int and 0 <= number < 2**53 for number in numbers):
+        raise ValueError("a count is no count")
+    if mine.rows + mine.nulls != rows:
+        raise ValueError(f"a column has {mine.rows + mine.nulls} rows of {rows}")
+
+
+def _less(mine: ColumnCounts, theirs: ColumnCounts) -> ColumnCounts:
+    counts = tuple(max(0, a - b) for a, b in zip(mine.counts, theirs.counts, strict=True))
+    nulls = max(0, mine.nulls - theirs.nulls)
+    if isinstance(mine, CategoricalCounts) and isinstance(theirs, CategoricalCounts):
+        unlisted = max(0, mine.unlisted - theirs.unlisted)
+        return CategoricalCounts(counts, unlisted, mine.examples if unlisted else (), nulls)
+    return NumericCounts(counts, nulls)
+
+
+def _moment(moment: datetime) -> pa.Scalar:
+    return pa.scalar(moment, pa.timestamp("us", tz="UTC"))

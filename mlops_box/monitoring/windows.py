@@ -11,7 +11,7 @@ from mlops_box.canonical import canonical_json
 from mlops_box.clock import Clock, isoformat, parse_time
 from mlops_box.db import Database, Row
 from mlops_box.errors import NotFoundError
-from mlops_box.monitoring.device_windows import DeviceWindowStore, Seen
+from mlops_box.monitoring.device_windows import DeviceCounts, DeviceCountStore
 from mlops_box.monitoring.values import DataFinding, EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.objects import ObjectStore
 
@@ -34,10 +34,14 @@ class WindowStore:
         self._db = db
         self._objects = objects
         self._clock = clock
-        self.devices = DeviceWindowStore(db)
+        self.devices = DeviceCountStore(db, objects, clock)
 
     def put(
-        self, windows: list[Window], *, accounted: list[tuple[str, str, str]], devices: Sequence[Seen] = ()
+        self,
+        windows: list[Window],
+        *,
+        accounted: list[tuple[str, str, str]],
+        devices: Sequence[DeviceCounts] = (),
     ) -> None:
         """Store windows and note what they account for, in one transaction.
 

@@ -14,6 +14,7 @@ from mlops_box.models.values import ModelVersion
 from mlops_box.monitoring.values import EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.monitoring.windows import EPOCH, window_start
 from mlops_box.operations.monitor_data import judge_data
+from mlops_box.operations.monitor_devices import read_unseen, reference_columns
 from mlops_box.operations.monitor_reference import References
 from mlops_box.project import Gates, Monitor, Project
 
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_box.monitoring.counts import WindowCounts
-    from mlops_box.monitoring.device_windows import Seen
+    from mlops_box.monitoring.device_windows import DeviceCounts
     from mlops_box.monitoring.sensors import ColumnShape
 
-_FEATURE = "feature:"
 _SEGMENT_ID_LENGTH = 22
 
 
@@ -87,7 +87,7 @@ class Due:
 
     measured: tuple[Measured, ...] = ()
     accounted: tuple[tuple[str, str, str], ...] = ()
-    devices: tuple[Seen, ...] = ()
+    devices: tuple[DeviceCounts, ...] = ()
 
 
 def measure(box: Box, watched: Watched, references: References) -> Due:
@@ -112,15 +112,14 @@ def measure(box: Box, watched: Watched, references: References) -> Due:
     end = window_start(max(last for _, last in ranges), width) + width
     table = box.predictions.predictions(watched.model, start=start, end=end)
     versions = cache(lambda number: box.models.get(f"{watched.model}@{number}"))
-    missing = box.windows.devices.missing(watched.model, start, end)
-    counted = {(item.window.number, window_start(item.falls_at, width)) for item in devices}
+    unseen = read_unseen(box, watched.model, (start, end), width, references, versions, fresh_ids)
+    counted = unseen.revised | {(item.number, window_start(item.falls_at, width)) for item in devices}
     measured = [
         _measure_one(
-            box, watched, versions(number), starts_at, rows, references,
-            [item.counts for item in missing if (item.number, window_start(item.falls_at, width)) == (number, starts_at)],
+            box, watched, versions(number), starts_at, rows, references, unseen.of(number, starts_at)
         )
         for (number, starts_at), rows in _split(table, width, segments, fresh_ids, counted)
-    ]  # fmt: skip
+    ]
     return Due(tuple(measured), accounted, devices)
 
 
@@ -193,7 +192,7 @@ def judge_estimate(measured: Measured, references: References) -> EstimateFindin
         return None
     rows = measured.logged.filter(pc.equal(measured.logged["outcome"], "ok"))
     rows = rows.filter(pc.is_valid(rows["prediction"]))
-    tensors = encode_table(_as_reference_columns(rows, version), version.signature)
+    tensors = encode_table(reference_columns(rows, version), version.signature)
     inputs = loss_inputs(tensors, rows["prediction"].to_numpy(), version.signature)
     return estimate_regression(estimator, inputs, min_rows=least)
 
@@ -244,10 +243,10 @@ def _measure_one(
 
     reference = references.of(version)
     logged = rows.filter(pc.fill_null(rows["sampled"], True))
-    seen = _as_reference_columns(logged, version, without=references.redacted(version))
+    seen = reference_columns(logged, version, without=references.redacted(version))
     counts = count_window(reference, seen)
     for item in missing:
-        counts = counts.merge(references.watched(version, item))
+        counts = counts.merge(item)
     stored = canonical_json(counts.to_dict()).encode()
     sample = draw_rows(seen)
     return Measured(
@@ -261,21 +260,6 @@ def _measure_one(
         box.objects.put_bytes(rows_to_bytes(sample), kind="rows"),
         sum(item.rows for item in missing),
     )  # fmt: skip
-
-
-def _as_reference_columns(rows: pa.Table, version: ModelVersion, *, without: Sequence[str] = ()) -> pa.Table:
-    """The columns under the names the reference uses."""
-    import pyarrow as pa
-
-    from mlops_box.monitoring.reference import PREDICTION
-
-    columns = {
-        feature.name: rows[_FEATURE + feature.name]
-        for feature in version.signature.features
-        if _FEATURE + feature.name in rows.column_names and feature.name not in without
-    }
-    columns[PREDICTION] = rows["label" if version.task == "multiclass" else "prediction"]
-    return pa.table(columns)
 
 
 def _split(

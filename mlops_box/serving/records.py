@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
@@ -75,11 +75,25 @@ class LoggedFeatures(NamedTuple):
         observed: By view, for each row: ``(time, known)`` of the observation that was found, of whatever age.
     """
 
-    definitions: dict[str, str]
+    definitions: Mapping[str, str]
     entities: Sequence[dict[str, Any]]
     at_us: Sequence[int]
     seen_us: int
-    observed: dict[str, Sequence[tuple[int, int] | None]]
+    observed: Mapping[str, Sequence[tuple[int, int] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOrigin:
+    """Where a row was answered.
+
+    Attributes:
+        boot: In which life of the device.
+        filed_us: The moment by which the device counted it into one of its windows; microseconds since 1970.
+    """
+
+    name: str
+    boot: str
+    filed_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ class PredictionRecord:
         time_column: The column of ``rows`` that holds their event time, where the project declares one.
         sampled: Whether the rows are logged; otherwise ``rows`` holds only their event times.
         copy_of: Of a shadow's answer: the first id of the request that it answers again.
-        device: The device that answered; ``None``: this box.
+        device: The device that answered this one row; ``None``: this box.
         features: Where some of the rows' values were looked up; ``None``: all came with the request.
     """
 
@@ -114,7 +128,7 @@ class PredictionRecord:
     time_column: str | None = None
     sampled: bool = True
     copy_of: str | None = None
-    device: str | None = None
+    device: DeviceOrigin | None = None
     features: LoggedFeatures | None = None
 
 

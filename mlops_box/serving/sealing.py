@@ -18,7 +18,7 @@ from mlops_box.db import Database
 from mlops_box.models.encode import category_text
 from mlops_box.models.values import Signature
 from mlops_box.serving.columns import Columns
-from mlops_box.serving.records import LoggedFeatures, PredictionRecord, Record, TruthRecord
+from mlops_box.serving.records import DeviceOrigin, LoggedFeatures, PredictionRecord, Record, TruthRecord
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 FEATURE_PREFIX = "feature:"
@@ -36,10 +36,12 @@ PREDICTION_SCHEMA = pa.schema(
         ("label", pa.string()),
         ("probability", pa.list_(pa.float32())),
         ("device", pa.string()),
+        ("device_boot", pa.string()),
+        ("device_time", TIMESTAMP),
     ]
 )
 # Rows that are not ``sampled`` have answers and times, no features; null, in parts of earlier programs, means sampled.
-# ``device`` is null where this box answered.
+# ``device`` and what follows are null where this box answered; see :class:`DeviceOrigin`.
 # ``order`` keeps the order of arrival inside a segment, for corrections within one microsecond.
 TRUTH_SCHEMA = pa.schema(
     [
@@ -197,7 +199,7 @@ def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Sig
         "prediction": _or_none(record.predictions, count),
         "label": _or_none(record.labels, count),
         "probability": _or_none(record.probabilities, count),
-        "device": [record.device] * count,
+        **_origin(record.device, count),
     }
     features = _feature_columns(signature)
     for name, (_, convert) in features.items():
@@ -225,6 +227,17 @@ def looked_up_columns(features: LoggedFeatures) -> dict[str, tuple[pa.DataType, 
         found[f"observed:{view}"] = (TIMESTAMP, [times[0] if times else None for times in observed])
         found[f"known:{view}"] = (TIMESTAMP, [times[1] if times else None for times in observed])
     return found
+
+
+def _origin(device: DeviceOrigin | None, count: int) -> dict[str, list[Any]]:
+    if device is None:
+        return {}
+    filed = _from_us(device.filed_us)
+    return {
+        "device": [device.name] * count,
+        "device_boot": [device.boot] * count,
+        "device_time": [filed] * count,
+    }
 
 
 def _or_none(values: Sequence[Any] | None, count: int) -> list[Any]:

@@ -62,20 +62,19 @@ CREATE TABLE device_ids (
   PRIMARY KEY (prefix, segment_id)
 ) STRICT;
 
--- What a device counted of one window, beside what came as rows of it. Times are the device's.
-CREATE TABLE device_windows (
+-- What a device counted of one window. Its rows may come too, or may have been dropped there.
+CREATE TABLE device_counts (
   device TEXT NOT NULL REFERENCES devices (name),
   boot TEXT NOT NULL,
+  seq INTEGER NOT NULL,
   model TEXT NOT NULL,
   number INTEGER NOT NULL,
-  starts_at TEXT NOT NULL,
+  starts_at TEXT NOT NULL, -- by the device's clock, as ends_at
+  ends_at TEXT NOT NULL,
   falls_at TEXT NOT NULL, -- its beginning by this box's clock
-  counted INTEGER NOT NULL DEFAULT 0, -- rows in the device's counts
-  received INTEGER NOT NULL DEFAULT 0, -- rows that came as rows
-  counts TEXT, -- the device's; NULL: not here yet, or all rows came
-  received_counts TEXT, -- of the rows that came, counted here
-  revision INTEGER NOT NULL DEFAULT 1,
-  monitored_revision INTEGER, -- which revision the drift windows account for
-  PRIMARY KEY (device, boot, model, number, starts_at)
+  rows INTEGER NOT NULL,
+  counts_digest TEXT NOT NULL,
+  monitored_at TEXT, -- when drift windows last took it into account; NULL: not yet
+  PRIMARY KEY (device, boot, seq)
 ) STRICT;
-CREATE INDEX device_windows_due ON device_windows (model, falls_at);
+CREATE INDEX device_counts_model ON device_counts (model, falls_at);

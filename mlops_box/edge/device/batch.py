@@ -1,8 +1,7 @@
 """What a device sends home and what comes back: signed batches of its log, and signed acknowledgements.
 
 A batch is a DSSE envelope around gzip around JSON lines: a header, then one record a line. All its records are of one
-boot, in the order of their sequence numbers, and it holds *every* record that the log had between its first and its last.
-An acknowledgement names, for each boot, the ranges of sequence numbers that the box holds.
+boot, in the order of their sequence numbers; what the log had dropped before is missing between them. An acknowledgement names, for each boot, the ranges of sequence numbers that the box holds.
 
 Format 1. To change it: raise ``FORMAT``, keep reading what older devices send, and say here what differs.
 """
@@ -55,11 +54,11 @@ class Batch(NamedTuple):
         boot: The boot of all its records; empty where there are none.
     """
 
-    header: Dict[str, Any]
+    header: dict[str, Any]
     boot: str
     first: int
     last: int
-    records: Tuple[Record, ...]
+    records: tuple[Record, ...]
 
     @property
     def device(self) -> str:
@@ -90,20 +89,22 @@ def read_batch(envelope: bytes, trusted: Mapping[str, bytes]) -> Batch:
         Refused: Too large, altered, signed by nobody trusted, or no batch.
     """
     if len(envelope) > MAX_ENVELOPE_BYTES:
-        raise Refused("the batch has %d bytes, %d are allowed" % (len(envelope), MAX_ENVELOPE_BYTES))
+        raise Refused(
+            f"the batch has {len(envelope)} bytes, {MAX_ENVELOPE_BYTES} are allowed", rule="batch.size"
+        )
     first_line, _, rest = _unpacked(dsse.unwrap(envelope, BATCH, trusted)).partition(b"\n")
     if len(first_line) > MAX_HEADER_BYTES:
         raise Refused("the batch's header is too large", rule="batch.malformed")
     header = parse_object(first_line, "the batch's header")
     if header.get("format") != FORMAT:
         raise Refused(
-            "the batch has format %r, this program reads %d" % (header.get("format"), FORMAT),
+            f"the batch has format {header.get('format')!r}, this program reads {FORMAT}",
             rule="batch.format",
         )
     try:
         return _checked(header, tuple(_records(rest)))
     except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise Refused("the batch is malformed: %s" % error, rule="batch.malformed") from error
+        raise Refused(f"the batch is malformed: {error}", rule="batch.malformed") from error
 
 
 def acknowledgement(device: str, ranges: Mapping[str, Sequence[Range]]) -> bytes:
@@ -128,13 +129,13 @@ def read_acknowledgement(
         }
         named, format_ = raw["device"], raw["format"]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise Refused("the acknowledgement is malformed: %s" % error, rule="ack.malformed") from error
+        raise Refused(f"the acknowledgement is malformed: {error}", rule="ack.malformed") from error
     if format_ != FORMAT:
         raise Refused(
-            "the acknowledgement has format %r, this agent reads %d" % (format_, FORMAT), rule="ack.format"
+            f"the acknowledgement has format {format_!r}, this agent reads {FORMAT}", rule="ack.format"
         )
     if named != device:
-        raise Refused("the acknowledgement is for %s, this is %s" % (named, device), rule="ack.device")
+        raise Refused(f"the acknowledgement is for {named}, this is {device}", rule="ack.device")
     return ranges
 
 
@@ -149,10 +150,10 @@ def _unpacked(payload: bytes) -> bytes:
     try:
         data = reader.decompress(payload, MAX_UNPACKED_BYTES)
     except zlib.error as error:
-        raise Refused("the batch is no gzip: %s" % error, rule="batch.malformed") from error
+        raise Refused(f"the batch is no gzip: {error}", rule="batch.malformed") from error
     if reader.unconsumed_tail or reader.unused_data or not reader.eof:
         raise Refused(
-            "the batch is cut short, or holds more than %d bytes" % MAX_UNPACKED_BYTES, rule="batch.size"
+            f"the batch is cut short, or holds more than {MAX_UNPACKED_BYTES} bytes", rule="batch.size"
         )
     return data
 
@@ -170,9 +171,9 @@ def _records(lines: bytes) -> Iterator[Record]:
             )
 
 
-def _checked(header: Dict[str, Any], records: Tuple[Record, ...]) -> Batch:
+def _checked(header: dict[str, Any], records: tuple[Record, ...]) -> Batch:
     if len(records) != header["records"]:
-        raise ValueError("%d records where %s were announced" % (len(records), header["records"]))
+        raise ValueError(f"{len(records)} records where {header['records']} were announced")
     if not records:
         return Batch(header, "", 0, -1, ())
     boot, first, last = str(header["boot"]), _whole(header["first"]), _whole(header["last"])
@@ -185,5 +186,5 @@ def _checked(header: Dict[str, Any], records: Tuple[Record, ...]) -> Batch:
 def _whole(value: Any) -> int:
     """A number that a database can hold."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
-        raise ValueError("%r is no count" % (value,))
+        raise ValueError(f"{value!r} is no count")
     return value
