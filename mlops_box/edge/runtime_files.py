@@ -50,6 +50,7 @@ SHARED = (
     "serving.protocols.interface",
     "serving.protocols.tensors",
     "serving.records",
+    "serving.replies",
     "serving.request_ids",
     "serving.row_block",
     "serving.row_model",

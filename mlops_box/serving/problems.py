@@ -82,6 +82,18 @@ class HttpProblem(Exception):
         error = {"code": self.code, "message": self.message, "hint": self.hint, "details": self.details}
         return dumps({"error": error}, default=str)
 
+    def protocol_body(self) -> bytes:
+        """The same for clients of the Open Inference Protocol, who read ``error`` as a text: laid flat."""
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        flat = {
+            "error": text,
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "details": self.details,
+        }
+        return dumps(flat, default=str)
+
 
 _STATUS: tuple[tuple[type[BoxError], int], ...] = (
     (ContractViolation, 422),

@@ -9,6 +9,7 @@ from typing import Any
 from mlops_box.errors import UsageError
 from mlops_box.models.encode import category_text
 from mlops_box.models.signature import Signature
+from mlops_box.serving.door import parse_object
 from mlops_box.serving.problems import ContractViolation
 from mlops_box.serving.records import Truth, is_prediction_id
 
@@ -67,6 +68,26 @@ class TruthReader:
         raise UsageError(
             f"{value!r} is no class of {self._target}", hint=f"one of {', '.join(sorted(self._texts)[:20])}"
         )
+
+
+def truth_items(body: bytes) -> list[tuple[object, object]]:
+    """(id, value) of each truth in ``{"truth": [{"id", "value"}]}``.
+
+    Raises:
+        MalformedBody: No JSON.
+        UsageError: It has another form.
+        ContractViolation: A truth has other keys.
+    """
+    items = parse_object(body, allowed=("truth",))["truth"]
+    if not isinstance(items, list) or not items:
+        raise UsageError("`truth` is no list of truths", hint='send {"truth": [{"id": "...", "value": ...}]}')
+    for index, item in enumerate(items):
+        if not isinstance(item, dict) or set(item) != {"id", "value"}:
+            message = "a truth has exactly the keys id and value"
+            raise ContractViolation(
+                [{"row": index, "column": None, "rule": "truth.form", "message": message}]
+            )
+    return [(item["id"], item["value"]) for item in items]
 
 
 def _spellings(value: object) -> list[str]:

@@ -162,5 +162,5 @@ class Front:
         exchange.outcome = problem.code
         self.refused(problem.code)
         is_protocol = exchange.path.startswith(oip_api.ROOT)
-        body = oip_api.error_body(problem) if is_protocol else problem.body()
+        body = problem.protocol_body() if is_protocol else problem.body()
         return Answer(problem.status, body, headers=problem.headers)

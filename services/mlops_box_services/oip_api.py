@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
-
 from mlops_box import __version__
 from mlops_box.errors import BoxError, NotFoundError
 from mlops_box.serving.predictor import Rows
-from mlops_box.serving.problems import HttpProblem
 from mlops_box.serving.protocols.infer import InferAnswer, InferRequest, parse_request, write_answer
-from mlops_box.serving.protocols.interface import PLATFORM, Interface, Interfaces, TensorInfo
+from mlops_box.serving.protocols.interface import PLATFORM, Interface, Interfaces
 from mlops_box.serving.slot import Slot
 from mlops_box_services.asking import Call, ask, slot_of
 from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
@@ -53,19 +50,6 @@ def routes() -> list[Route]:
             Route("POST", f"{path}/infer", infer, "predict"),
         ]
     return found
-
-
-def error_body(problem: HttpProblem) -> bytes:
-    """The body of an error under :data:`ROOT`."""
-    text = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
-    flat = {
-        "error": text,
-        "code": problem.code,
-        "message": problem.message,
-        "hint": problem.hint,
-        "details": problem.details,
-    }
-    return orjson.dumps(flat, default=str)
 
 
 async def infer_with(
@@ -106,8 +90,8 @@ async def model_metadata(
         "name": slot.version.model,
         "versions": versions,
         "platform": PLATFORM,
-        "inputs": [_told(info) for info in interface.inputs],
-        "outputs": [_told(info) for info in interface.outputs],
+        "inputs": [info.to_dict() for info in interface.inputs],
+        "outputs": [info.to_dict() for info in interface.outputs],
     }
 
 
@@ -145,13 +129,6 @@ def reference(model: str, version: str) -> str:
 def _versions(runtime: Runtime, model: str) -> list[str]:
     found = runtime.box.models.list(model)
     return [str(version.number) for version in reversed(found) if version.state == "accepted"]
-
-
-def _told(info: TensorInfo) -> dict[str, Any]:
-    told: dict[str, Any] = {"name": info.name, "datatype": info.datatype, "shape": info.shape}
-    if info.parameters:
-        told["parameters"] = info.parameters
-    return told
 
 
 async def _server(exchange: Exchange) -> Answer:

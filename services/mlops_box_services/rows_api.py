@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import orjson
-
 from mlops_box.errors import BoxError, UsageError
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import parse_object
+from mlops_box.serving.entity_rows import EntityRows
 from mlops_box.serving.guard import is_json
 from mlops_box.serving.predictor import Reply, Rows
-from mlops_box.serving.problems import ContractViolation, HttpProblem
+from mlops_box.serving.problems import HttpProblem
 from mlops_box.serving.protocols.arrow import CONTENT_TYPE, read_stream, write_stream
 from mlops_box.serving.protocols.interface import Interface
+from mlops_box.serving.replies import json_reply, octets_reply
 from mlops_box.serving.slot import Slot
-from mlops_box.serving.truth import TruthReader
+from mlops_box.serving.truth import TruthReader, truth_items
 from mlops_box_services.asking import ask, slot_of
 from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
 from mlops_box_services.routes import Route
@@ -34,14 +33,15 @@ def routes() -> list[Route]:
 
 
 async def predict(exchange: Exchange, name: str) -> Answer:
-    """``{"rows": [...]}``, rows as raw little-endian float32, or an Arrow stream, to a model named in the path."""
+    """``{"rows": [...]}``, where the model has features that are looked up ``{"entities": [...], "rows": [...]}``, rows as
+    raw little-endian float32, or an Arrow stream, to a model named in the path."""
     body = await exchange.body()
     kind = exchange.header(b"content-type")
     if kind == OCTETS:
         return await _predict(exchange, name, lambda slot: slot.door.parse_matrix(body))
     if kind == ARROW:
         return await _predict(exchange, name, lambda slot: _read_arrow(slot, body))
-    return await _predict(exchange, name, lambda slot: slot.door.parse(body))
+    return await _predict(exchange, name, lambda slot: _read_rows(slot, body))
 
 
 async def predict_named(exchange: Exchange) -> Answer:
@@ -58,7 +58,7 @@ async def feedback(exchange: Exchange, name: str) -> Answer:
     body = await _json_body(exchange)
     slot = exchange.slot = await slot_of(runtime, name)
     try:
-        truths = TruthReader(slot.version.signature).read_all(_truth_items(body))
+        truths = TruthReader(slot.version.signature).read_all(truth_items(body))
         runtime.predictor.store_truth(slot.version.model, truths)
     except BoxError as error:
         runtime.metrics.failed(slot.version.model, str(slot.version.number), f"feedback_{error.code}")
@@ -73,27 +73,29 @@ async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Slot], Row
         return _octets(slot, reply)
     if accept == ARROW:
         return _arrow(slot, reply)
-    answers = reply.answers
-    content: dict[str, Any] = {
-        "model": slot.ref,
-        "predictions": answers.predictions,
-        "ids": reply.ids.texts(),
-    }
-    if answers.probabilities is not None:
-        content["probabilities"] = answers.probabilities
-        content["classes"] = slot.version.signature.classes
-    return Answer(200, orjson.dumps(content), JSON_TYPE, ((b"x-model-version", slot.number_header),))
+    body = json_reply(
+        slot.ref, slot.version.signature, reply.answers, reply.ids, more=_explained(exchange, slot, reply)
+    )
+    return Answer(200, body, JSON_TYPE, ((b"x-model-version", slot.number_header),))
+
+
+def _read_rows(slot: Slot, body: bytes) -> Rows:
+    return slot.entities.parse(body) if slot.entities is not None else slot.door.parse(body)
+
+
+def _explained(exchange: Exchange, slot: Slot, reply: Reply) -> dict[str, Any] | None:
+    """With ``?explain=features``: what was looked up for the rows; ``null`` where nothing was."""
+    if exchange.scope.get("query_string") != b"explain=features":
+        return None
+    if slot.entities is None or not isinstance(reply.rows, EntityRows):
+        return {"features": None}
+    return {"features": slot.entities.explain(reply.rows)}
 
 
 def _octets(slot: Slot, reply: Reply) -> Answer:
-    """Little-endian float32: predictions [rows], or probabilities [rows, classes]; what is not finite is NaN.
-
-    The first row's id is in a header; the next rows count up from it.
-    """
-    answers = reply.answers
-    values = answers.probabilities if answers.probabilities is not None else answers.predictions
+    """The first row's id is in a header; the next rows count up from it."""
     headers = ((b"x-model-version", slot.number_header), (b"x-prediction-id", reply.ids[0].encode()))
-    return Answer(200, np.array(values, dtype="<f4").tobytes(), OCTETS, headers)
+    return Answer(200, octets_reply(reply.answers), OCTETS, headers)
 
 
 def _read_arrow(slot: Slot, body: bytes) -> Columns:
@@ -114,16 +116,3 @@ async def _json_body(exchange: Exchange) -> bytes:
             hint="send it with Content-Type: application/json",
         )
     return await exchange.body()
-
-
-def _truth_items(body: bytes) -> list[tuple[object, object]]:
-    items = parse_object(body, allowed=("truth",))["truth"]
-    if not isinstance(items, list) or not items:
-        raise UsageError("`truth` is no list of truths", hint='send {"truth": [{"id": "...", "value": ...}]}')
-    for index, item in enumerate(items):
-        if not isinstance(item, dict) or set(item) != {"id", "value"}:
-            message = "a truth has exactly the keys id and value"
-            raise ContractViolation(
-                [{"row": index, "column": None, "rule": "truth.form", "message": message}]
-            )
-    return [(item["id"], item["value"]) for item in items]

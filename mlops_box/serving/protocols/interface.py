@@ -38,6 +38,12 @@ class TensorInfo:
     shape: tuple[int, ...]
     parameters: Mapping[str, str] | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"name": self.name, "datatype": self.datatype, "shape": self.shape}
+        if self.parameters:
+            told["parameters"] = self.parameters
+        return told
+
 
 class Interface:
     """Reads and writes the tensors of one signature.
