@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from mlops_box.operations.edge.bundle import BundleFacts
     from mlops_box.operations.edge.export import ExportReport
     from mlops_box.operations.edge.keys import KeyFacts
+    from mlops_box.operations.edge.simulate import Simulation
+
+
+_KEY_HELP = "A trusted public key, 64 hex digits [default: this box's own]."
 
 
 @click.group(short_help="Signed bundles that carry a model to a device.")
@@ -98,9 +102,7 @@ def _export_text(report: ExportReport) -> str:
 
 @command.command("inspect", short_help="What a bundle says of itself.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--key", "keys", multiple=True, help="A trusted public key, 64 hex digits [default: this box's own]."
-)
+@click.option("--key", "keys", multiple=True, help=_KEY_HELP)
 @home_option
 @json_option
 def inspect(file: Path, keys: tuple[str, ...], home: Path | None, as_json: bool) -> None:
@@ -113,9 +115,7 @@ def inspect(file: Path, keys: tuple[str, ...], home: Path | None, as_json: bool)
 
 @command.command("verify", short_help="Check a bundle, down to its model's answers.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--key", "keys", multiple=True, help="A trusted public key, 64 hex digits [default: this box's own]."
-)
+@click.option("--key", "keys", multiple=True, help=_KEY_HELP)
 @home_option
 @json_option
 def verify(file: Path, keys: tuple[str, ...], home: Path | None, as_json: bool) -> None:
@@ -162,6 +162,53 @@ def _facts_text(facts: BundleFacts) -> str:
         ["FILE", "SIZE"], [(name, format_size(size)) for name, size in facts.files.items()], empty=""
     )
     return "\n".join([*lines, "", files])
+
+
+@command.command("simulate", short_help="Install and run a bundle in a clean place, and measure.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--base", type=click.Path(path_type=Path), help="For a model-only bundle: the full one before it."
+)
+@click.option("--key", "keys", multiple=True, help=_KEY_HELP)
+@home_option
+@json_option
+def simulate(file: Path, base: Path | None, keys: tuple[str, ...], home: Path | None, as_json: bool) -> None:
+    """Install and run a bundle as a device would: a clean folder, an empty environment, no network.
+
+    Prints its size, the time from start to first answer, memory and latency as measured here. Exit code 1: the device
+    would not have taken it, for example because it answers its golden rows otherwise.
+    """
+    from mlops_box.operations.edge.simulate import simulate_bundle
+    from mlops_box.progress import TerminalProgress
+
+    trusted = _trusted(keys, home)
+    with TerminalProgress() as progress:
+        done = simulate_bundle(file, trusted=trusted, base=base, progress=progress)
+    emit(done.to_dict(), as_json=as_json, text=lambda: _simulation_text(done))
+    if not done.is_good:
+        raise click.exceptions.Exit(1)
+
+
+def _simulation_text(done: Simulation) -> str:
+    from mlops_box.units import format_duration, format_size
+
+    network = (
+        "no network" if done.isolated else "network NOT cut off: this user may make no network namespace"
+    )
+    lines = [f"{done.version} on Python {done.python}, {network}"]
+    shown: list[tuple[str, str | None]] = [
+        ("bundle", format_size(done.bundle_bytes)),
+        ("installed", done.installed_bytes and format_size(done.installed_bytes)),
+        ("install", done.install_s and format_duration(done.install_s)),
+        ("cold start", done.cold_start_s and f"{done.cold_start_s * 1000:.0f} ms from start to first answer"),
+        ("memory", done.server_rss_bytes and f"{format_size(done.server_rss_bytes)} server RSS"),
+        ("latency", done.p50_ms and f"p50 {done.p50_ms:.2f} ms, p99 {done.p99_ms:.2f} ms, {done.requests} requests"),
+        ("confirmed", done.confirmed),
+        ("update", done.updated_to and f"to {done.updated_to} in {format_duration(done.update_s or 0)}"
+         f"{', without a restart' if done.in_place else ''}"),
+        ("FAILED", done.failed),
+    ]  # fmt: skip
+    return "\n".join([*lines, *(f"  {name:<11}{value}" for name, value in shown if value)])
 
 
 @command.group("keys", short_help="The keys that bundles are signed with.")

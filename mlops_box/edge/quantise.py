@@ -6,6 +6,7 @@ rows within :data:`TOLERANCE_FACTOR` times their tolerance, and loses nothing th
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -60,6 +61,9 @@ def quantised(packed: bytes) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
+        level = logging.root.manager.disable
+        # It warns, through the root logger, of a preprocessing that changes nothing here.
+        logging.disable(logging.WARNING)
         try:
             # Seven bits: on processors without VNNI the sum of two full products saturates, and answers would differ
             # from one device to the next.
@@ -70,6 +74,8 @@ def quantised(packed: bytes) -> bytes:
             return target.read_bytes()
         except (ValueError, RuntimeError, AttributeError, OSError) as error:
             raise UsageError(f"onnxruntime cannot quantise the graph: {error}") from error
+        finally:
+            logging.disable(level)
 
 
 def loosened(golden: Golden) -> Golden:

@@ -17,7 +17,7 @@ from mlops_box.edge.device.manifest import LAYERS, layer_digest
 from mlops_box.edge.install_files import install_files
 from mlops_box.edge.keys import KeyRing
 from mlops_box.edge.quantise import Int8Report
-from mlops_box.edge.runtime import runtime_files
+from mlops_box.edge.runtime_files import device_files
 from mlops_box.edge.signing import key_id, public_key
 from mlops_box.edge.slim import slim_wheel
 from mlops_box.edge.statement import Provenance
@@ -151,7 +151,7 @@ class _Export:
         signers = ring.signers()
         ids = tuple(key_id(public_key(private)) for private in signers)
         model, int8 = self._model_files()
-        runtime = runtime_files()
+        runtime = {LAYERS["runtime"] + name: data for name, data in device_files().items()}
         carried, wheels_layer = self._wheels()
         described = self._describe(
             ring, model, {"runtime": layer_of(runtime, "runtime"), "wheels": wheels_layer}, int8
