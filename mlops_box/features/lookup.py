@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
+from mlops_box.clock import Clock
 from mlops_box.data.rows import ColumnCheck
 from mlops_box.features.definition import Definition
 from mlops_box.features.online import CachedStore, Observation, OnlineStore, key_text
@@ -22,7 +23,7 @@ class Looked:
     Attributes:
         rows: The features by the names of the model's columns, ``view__feature``; a missing value is its default or ``None``.
         observed: By view, for each row: the observation that was found, of whatever age, or ``None``.
-        expired: By view: rows whose observation is older than any of the view's features allows.
+        expired: By view: rows whose observation is too old for every feature of the view.
     """
 
     rows: list[dict[str, Any]]
@@ -30,23 +31,47 @@ class Looked:
     expired: dict[str, int]
 
 
+class Told(Protocol):
+    """Counts lookups."""
+
+    def looked_up(self, view: str, ages_s: Sequence[float], *, missing: int, expired: int) -> None:
+        """Rows of one lookup: the ages of the observations that were found, how many were not, and how many are too old."""
+
+
 class FeatureLookup:
     """Looks up the features of pinned definitions. For one thread.
 
     Args:
         definitions: By view.
+        told: Who counts what is found, missing or too old.
 
     Attributes:
         digests: Of the definitions, by view.
         columns: The names of all features in the model, in order.
         entity: The columns that an entity must name.
+        rules: What the definitions say that the values of these columns must be.
+        clock: Says what moment is now.
     """
 
-    def __init__(self, store: OnlineStore, definitions: Mapping[str, Definition]):
+    def __init__(
+        self,
+        store: OnlineStore,
+        definitions: Mapping[str, Definition],
+        clock: Clock,
+        *,
+        told: Told | None = None,
+    ):
+        self.clock = clock
+        self._told = told
         self._cache = CachedStore(store)
         self._views = [_View(store, definition) for definition in definitions.values()]
         self.digests = {name: definition.digest for name, definition in definitions.items()}
         self.columns = tuple(column for view in self._views for column in view.columns)
+        self.rules = {
+            view.in_model(column.name): column.rule
+            for view in definitions.values()
+            for column in view.columns
+        }
         types = {column.name: column.type for view in definitions.values() for column in view.entity}
         self.entity = tuple(types)
         self._checks = {
@@ -89,6 +114,14 @@ class FeatureLookup:
                 found.append(observation)
                 if view.fill(row, observation, moment_us):
                     expired[view.name] = expired.get(view.name, 0) + 1
+            if self._told is not None:
+                ages_s = [
+                    (moment_us - observation.since_us) / 1e6
+                    for observation, moment_us in zip(found, at_us, strict=True)
+                    if observation is not None
+                ]
+                missing = len(found) - len(ages_s)
+                self._told.looked_up(view.name, ages_s, missing=missing, expired=expired.get(view.name, 0))
         return Looked(rows, observed, expired)
 
     def _key(self, view: _View, entity: Mapping[str, Any]) -> str:
@@ -110,7 +143,7 @@ class _View:
             name: column.default for name, column in zip(self.columns, definition.columns, strict=True)
         }
         self._has_defaults = any(default is not None for default in self._defaults.values())
-        ttls = [column.ttl if column.ttl is not None else definition.ttl for column in definition.columns]
+        ttls = [column.ttl for column in definition.columns]
         self._ttl_us = [ttl // _MICROSECOND if ttl is not None else None for ttl in ttls]
         bounded = [ttl for ttl in self._ttl_us if ttl is not None]
         # Younger than this all features count, older than that none does.

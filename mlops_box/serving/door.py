@@ -70,7 +70,7 @@ class Door:
         if not isinstance(found, list):
             raise UsageError("`rows` is no list", hint='send {"rows": [{...}]}')
         rows = ParsedRows(found)
-        self._check_count(len(rows))
+        self.check_count(len(rows))
         if self._block is not None:
             rows.matrix = self._block.matrix(rows, body)
         if rows.matrix is None:
@@ -113,7 +113,7 @@ class Door:
             ContractViolation: A row breaks the contract or has a key that is no column.
             UsageError: No rows, or too many.
         """
-        self._check_count(len(rows))
+        self.check_count(len(rows))
         problems: list[dict[str, Any]] = []
         total = 0
         for index, row in enumerate(rows):
@@ -133,7 +133,7 @@ class Door:
             ContractViolation: A value breaks the contract or is infinite, or a column is none of the data's.
             UsageError: No rows, too many, columns of other lengths, or no matrix of this model's features.
         """
-        self._check_count(columns.rows)
+        self.check_count(columns.rows)
         if columns.matrix is not None:
             self._check_matrix(columns, columns.matrix)
             return
@@ -183,7 +183,8 @@ class Door:
             for problem in self._time_problems({self.time_column: plain_value(value)})
         ]
 
-    def _check_count(self, rows: int) -> None:
+    def check_count(self, rows: int) -> None:
+        """Raise :class:`UsageError` for no rows, or too many."""
         if rows < 1:
             raise UsageError(
                 "there is no row to predict", hint='send {"rows": [{...}]} with at least one row'

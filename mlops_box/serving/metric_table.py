@@ -17,6 +17,7 @@ SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0)
+AGE_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0)
 LOAD_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -81,6 +82,23 @@ SWAPS = Metric(
 SWAP_SECONDS = Metric(
     "mlops_box_swap_seconds", "histogram", ("model",), "Loading, proving and putting a new champion in place.", LOAD_SECONDS,
 )  # fmt: skip
+FEATURE_LOOKUPS = Metric(
+    "mlops_box_feature_lookups", "counter", ("view", "outcome"),
+    "Rows whose features were looked up: found, missing (no observation), or expired (too old for every feature).",
+)  # fmt: skip
+FEATURE_AGE = Metric(
+    "mlops_box_feature_age_seconds",
+    "histogram",
+    ("view",),
+    "Age of the observation at the row's moment.",
+    AGE_SECONDS,
+)
+EVENTS_PUSHED = Metric(
+    "mlops_box_feature_events", "counter", ("source",), "Events that were pushed and stored."
+)
+PUSH_SECONDS = Metric(
+    "mlops_box_feature_push_seconds", "histogram", (), "From a push's arrival until it is on the disk and visible.", LOAD_SECONDS,
+)  # fmt: skip
 OBSERVATIONS_DROPPED = Metric(
     "mlops_box_observations_dropped", "counter", (), "Requests missing in the access log and the traces: their queue was full.",
 )  # fmt: skip
@@ -110,6 +128,6 @@ WORKER_RESTARTS = Metric("mlops_box_worker_restarts", "counter", (), "Workers th
 TABLE: tuple[Metric, ...] = (
     REQUESTS, ROWS_PREDICTED, REQUEST_SECONDS, BATCH_ROWS, MODEL_SECONDS, QUEUED_ROWS, REFUSED, TRUTHS, UNLOGGED,
     LOG_FAILED, SHADOW_DROPPED, SWAPS, SWAP_SECONDS, SERVING_VERSION, LOADED_SLOTS, READY, MEMORY, WORKERS,
-    OBSERVATIONS_DROPPED, WORKER_UP, WORKER_CONNECTIONS, WORKER_DEMAND, WORKER_RESTARTS,
+    FEATURE_LOOKUPS, FEATURE_AGE, EVENTS_PUSHED, PUSH_SECONDS, OBSERVATIONS_DROPPED, WORKER_UP, WORKER_CONNECTIONS, WORKER_DEMAND, WORKER_RESTARTS,
 )  # fmt: skip
 BY_NAME = {metric.name: metric for metric in TABLE}

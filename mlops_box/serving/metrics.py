@@ -7,7 +7,7 @@ longer loaded go after a while.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mlops_box.serving import metric_table as table
 from mlops_box.serving.metrics_snapshot import Histogram, Labels, MetricsSnapshot, Value
@@ -58,6 +58,18 @@ class _Calls:
         self.seconds = _Counts(table.SECONDS)
 
 
+class _View:
+    """What was looked up of one feature view."""
+
+    __slots__ = ("ages", "expired", "found", "missing")
+
+    def __init__(self) -> None:
+        self.found = 0
+        self.missing = 0
+        self.expired = 0
+        self.ages = _Counts(table.AGE_SECONDS)
+
+
 class Metrics:
     """Updated from the event loop; :meth:`swapped` may be called from another thread.
 
@@ -74,6 +86,9 @@ class Metrics:
         self._swaps: dict[tuple[str, str], int] = {}
         self._swap_seconds: dict[str, _Counts] = {}
         self._loaded_s: dict[VersionKey, float] = {}
+        self._views: dict[str, _View] = {}
+        self._events: dict[str, int] = {}
+        self._push_seconds = _Counts(table.LOAD_SECONDS)
         self.unlogged = 0
 
     def answered(
@@ -110,6 +125,23 @@ class Metrics:
     def shadow_dropped(self, model: str, requests: int = 1) -> None:
         """Requests that the shadow version did not get to see."""
         self._shadow_dropped[model] = self._shadow_dropped.get(model, 0) + requests
+
+    def looked_up(self, view: str, ages_s: Sequence[float], *, missing: int, expired: int) -> None:
+        """Rows whose features were looked up: the ages of the observations, and of how many rows there was none, or one
+        that is too old for every feature."""
+        found = self._views.get(view)
+        if found is None:
+            found = self._views[view] = _View()
+        found.found += len(ages_s) - expired
+        found.missing += missing
+        found.expired += expired
+        for age_s in ages_s:
+            found.ages.add(age_s)
+
+    def pushed(self, source: str, events: int, seconds: float) -> None:
+        """One push of events."""
+        self._events[source] = self._events.get(source, 0) + events
+        self._push_seconds.add(seconds)
 
     def swapped(self, model: str, outcome: str, seconds: float) -> None:
         """A new champion was loaded (``ok``), or refused by the error of code ``outcome``."""
@@ -156,7 +188,19 @@ class Metrics:
             table.SWAPS.name: {key: float(count) for key, count in list(self._swaps.items())},
             table.SWAP_SECONDS.name: {(key,): item.value() for key, item in list(self._swap_seconds.items())},
             table.UNLOGGED.name: {(): float(self.unlogged)},
-        }
+            table.FEATURE_LOOKUPS.name: {
+                (name, outcome): float(count)
+                for name, view in self._views.items()
+                for outcome, count in (
+                    ("found", view.found), ("missing", view.missing), ("expired", view.expired)
+                )
+                if count
+            },
+            table.FEATURE_AGE.name: {(name,): view.ages.value() for name, view in self._views.items()},
+            table.EVENTS_PUSHED.name: _labelled(self._events),
+        }  # fmt: skip
+        if self._events:
+            values[table.PUSH_SECONDS.name] = {(): self._push_seconds.value()}
         return MetricsSnapshot({**values, **(gauges or {})})
 
     def _variant(self, model: str, version: str, variant: str) -> _Variant:

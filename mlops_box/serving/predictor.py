@@ -15,7 +15,14 @@ from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Row
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.prediction_log import PredictionLog
-from mlops_box.serving.records import LoggedRequest, PredictionBatch, PredictionIds, Truth, TruthRecord
+from mlops_box.serving.records import (
+    LoggedRequest,
+    ParsedRows,
+    PredictionBatch,
+    PredictionIds,
+    Truth,
+    TruthRecord,
+)
 from mlops_box.serving.segment_lines import batch_line, truth_line
 from mlops_box.serving.slot import Slot
 
@@ -56,12 +63,14 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answers of one request, the ids they were logged under, when it joined its batch and what that cost."""
+    """The answers of one request, the ids they were logged under, when it joined its batch, what that cost, and the rows
+    as the model that answered saw them."""
 
     answers: Answers
     ids: PredictionIds
     joined_s: float
     call: ModelCall
+    rows: Rows
 
 
 class Predictor:
@@ -162,7 +171,15 @@ class Predictor:
                     rows, sampled = view.of(item.rows, ids.part(start, start + len(item.rows)))
                 latency_ms = round((now_s - item.started_s) * 1000, 3)
                 logged.append(
-                    LoggedRequest(rows, item.variant, latency_ms, answers.outcome, sampled, item.copy_of)
+                    LoggedRequest(
+                        rows,
+                        item.variant,
+                        latency_ms,
+                        answers.outcome,
+                        sampled,
+                        item.copy_of,
+                        item.rows.features if sampled and isinstance(item.rows, ParsedRows) else None,
+                    )
                 )
                 start += len(item.rows)
             return batch_line(
@@ -186,7 +203,7 @@ class Predictor:
             self._metrics.answered(
                 version.model, number, answers.outcome, rows, now_s - item.started_s, item.variant
             )
-            replies.append(Reply(answers, ids.part(start, start + rows), item.joined_s, call))
+            replies.append(Reply(answers, ids.part(start, start + rows), item.joined_s, call, item.rows))
             start += rows
         self._metrics.called(version.model, number, total, now_s - call.started_s)
         return replies

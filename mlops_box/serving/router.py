@@ -20,7 +20,7 @@ from mlops_box.project import ProjectRegistry
 from mlops_box.serving.rollout.contest import Contest
 from mlops_box.serving.rollout.contests import Contests
 from mlops_box.serving.route_table import Prepared, Route, RouteTable
-from mlops_box.serving.slot import Slot
+from mlops_box.serving.slot import LookupFor, Slot
 from mlops_box.serving.slot_pool import Key
 from mlops_box.serving.swap import SwapReport, compare
 from mlops_box.serving.versions import Versions
@@ -41,6 +41,7 @@ class Router:
             those that were asked for by number or alias.
         on_load: Told of every champion that was loaded or refused: model, ``ok`` or the error's code, seconds.
         contests: Where the candidates of rollouts are put; ``None``: nowhere, champions answer every request.
+        lookup_for: Gives the lookup of the features that a version pins.
     """
 
     def __init__(
@@ -52,11 +53,14 @@ class Router:
         spare_bytes: int = _SPARE_BYTES,
         on_load: Callable[[str, str, float], None] = lambda *_: None,
         contests: Contests | None = None,
+        lookup_for: LookupFor = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ):
         self._db = db
         self._models = models
-        self._versions = Versions(models, projects, spare_bytes=spare_bytes, monotonic_s=monotonic_s)
+        self._versions = Versions(
+            models, projects, spare_bytes=spare_bytes, lookup_for=lookup_for, monotonic_s=monotonic_s
+        )
         self._on_load = on_load
         self._contests = contests
         self._monotonic_s = monotonic_s

@@ -20,11 +20,13 @@ from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door, Row
 from mlops_box.serving.door_rules import door_rules
+from mlops_box.serving.entity_rows import EntityDoor
 from mlops_box.serving.log_view import LogView
 from mlops_box.serving.records import ParsedRows
 from mlops_box.serving.row_model import RowModel
 
 if TYPE_CHECKING:
+    from mlops_box.features.lookup import FeatureLookup
     from mlops_box.serving.batcher import Batcher
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 SLOW_S = 0.0003
 _TIMING_ROUNDS = 5
 _MAX_QUEUED_ROWS = 8192
+LookupFor = Callable[[ModelVersion], "FeatureLookup | None"]
 
 
 class Slot:
@@ -41,6 +44,7 @@ class Slot:
     Attributes:
         device: Where the model runs, and why not elsewhere.
         log_view: What of its requests is logged; ``None``: everything.
+        entities: Completes rows from the feature store; ``None``: the version pins no feature definitions.
         lane: The batcher that feeds it, made by the predictor when the first request comes.
     """
 
@@ -51,6 +55,7 @@ class Slot:
         project: RegisteredProject | None,
         cost: tuple[float, float],
         device: Device,
+        lookup: FeatureLookup | None = None,
     ):
         self.version = version
         self.model = model
@@ -58,6 +63,8 @@ class Slot:
         self.number_header = str(version.number).encode()
         self.project_digest = project.digest if project else ""
         self.door = Door(version.signature, door_rules(project.declaration) if project else None)
+        self._lookup = lookup
+        self.entities = EntityDoor(self.door, lookup) if lookup is not None else None
         self.log_required = project is None or project.declaration.serve.log == "required"
         self.log_view = self._log_view(project)
         self.cost = cost
@@ -111,7 +118,7 @@ class Slot:
 
     def with_project(self, project: RegisteredProject | None) -> Slot:
         """The same loaded model behind another declaration that it :meth:`suits`."""
-        return Slot(self.version, self.model, project, self.cost, self.device)
+        return Slot(self.version, self.model, project, self.cost, self.device, self._lookup)
 
     def suits(self, project: RegisteredProject | None) -> bool:
         """Whether the model is loaded as ``project`` declares: on a device that it asks for."""
@@ -155,9 +162,13 @@ def load_slot(
     version: ModelVersion,
     project: RegisteredProject | None,
     *,
+    lookup_for: LookupFor = lambda _: None,
     timer: Callable[[], float] = time.perf_counter,
 ) -> Slot:
     """Load a version and prove it on its golden rows, which also warms it up.
+
+    Args:
+        lookup_for: Gives the lookup of the features that a version pins.
 
     Raises:
         GateError: The version was rejected by its gates.
@@ -184,7 +195,7 @@ def load_slot(
             hint="the model's file or the runtime differs from what was trained; train it again",
             details={"problems": problems},
         )
-    return Slot(version, model, project, _cost(model, golden, version, timer), device)
+    return Slot(version, model, project, _cost(model, golden, version, timer), device, lookup_for(version))
 
 
 def _wanted_device(project: RegisteredProject | None) -> Wanted:

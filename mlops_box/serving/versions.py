@@ -16,7 +16,7 @@ from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE
 from mlops_box.project import ProjectRegistry, RegisteredProject
 from mlops_box.serving.memory import give_back
 from mlops_box.serving.refusals import Refusals
-from mlops_box.serving.slot import Slot, load_slot
+from mlops_box.serving.slot import LookupFor, Slot, load_slot
 from mlops_box.serving.slot_pool import Key, SlotPool
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class Versions:
 
     Args:
         spare_bytes: What versions that do not serve may take together.
+        lookup_for: Gives the lookup of the features that a version pins.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class Versions:
         projects: ProjectRegistry,
         *,
         spare_bytes: int,
+        lookup_for: LookupFor = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ):
         self._models = models
         self._projects = projects
+        self._lookup_for = lookup_for
         self._pool = SlotPool(self._load, budget_bytes=spare_bytes, monotonic_s=monotonic_s)
         self._refusals = Refusals(self._files, monotonic_s=monotonic_s)
 
@@ -119,14 +122,15 @@ class Versions:
         """The version behind another declaration, loaded anew where that asks for another device."""
         if not slot.suits(project):
             try:
-                return load_slot(self._models, slot.version, project)
+                return load_slot(self._models, slot.version, project, lookup_for=self._lookup_for)
             except BoxError as error:
                 log.error("%s stays where it runs, it cannot be loaded again: %s", slot.ref, error.message)
         return slot.with_project(project)
 
     def _load(self, key: Key) -> tuple[Slot, int]:
         version = self._models.get(ModelRef(*key, None))
-        slot = load_slot(self._models, version, self._projects.for_model(version.model))
+        project = self._projects.for_model(version.model)
+        slot = load_slot(self._models, version, project, lookup_for=self._lookup_for)
         return slot, self._models.path(version, PACKED_FILE).stat().st_size
 
     def _files(self, key: Key) -> list[Path]:

@@ -15,6 +15,7 @@ from mlops_box.clock import Clock
 from mlops_box.errors import BoxError, BusyError, StorageError
 from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
+from mlops_box.serving.entity_rows import EntityRows
 from mlops_box.serving.predictor import Predictor, Reply, Rows
 from mlops_box.serving.rollout.assign import Assignment
 from mlops_box.serving.rollout.breaker import Breaker
@@ -202,7 +203,13 @@ class Contest:
 
 
 def adapted(rows: Rows, champion: Slot, candidate: Slot) -> Rows:
-    """The champion's rows as the candidate reads them: a matrix has the champion's features in its columns."""
+    """The champion's rows as the candidate reads them: a matrix has the champion's features in its columns, and what was
+    looked up is looked up anew where the candidate pins other definitions."""
+    if isinstance(rows, EntityRows):
+        door = candidate.entities
+        if door is None or door.digests == rows.features.definitions:
+            return rows
+        return door.complete(rows.entities, rows.given)
     if not isinstance(rows, Columns) or rows.matrix is None:
         return rows
     names = champion.version.signature.numeric
