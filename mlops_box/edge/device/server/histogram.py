@@ -208,10 +208,10 @@ class Histograms:
                     bodies.append(window.body())
             return bodies
 
-    def checkpoint(self) -> str:
-        """The bodies of the open windows, as JSON: what a process that dies would leave behind."""
+    def checkpoint(self) -> list[str]:
+        """The bodies of the open windows: what a process that dies would leave behind."""
         with self._lock:
-            return json.dumps([window.body() for window in self._open.values()])
+            return [window.body() for window in self._open.values()]
 
     def seen(self, served: Served) -> Iterator[Seen]:
         """The windows of one version, those being counted last."""

@@ -87,11 +87,11 @@ class Recorder:
 
     def start(self) -> None:
         """Write what a process that died had counted, then begin."""
-        left = json.loads(self._ring.fact(_OPEN_WINDOWS) or "[]")
-        if left:
-            at_us, mono_us = self.now_us()
-            entries = [Entry(self._boot, mono_us, at_us, WINDOW, body) for body in left]
-            self._ring.append(entries, {_OPEN_WINDOWS: "[]"})
+        left = json.loads(self._ring.fact(_OPEN_WINDOWS) or "{}")
+        if left.get("windows"):
+            # Of that process's boot, as the rows it counted.
+            told = (left["boot"], left["mono_us"], left["at_us"], WINDOW)
+            self._ring.append([Entry(*told, body) for body in left["windows"]], {_OPEN_WINDOWS: "{}"})
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -139,7 +139,14 @@ class Recorder:
             entries += [Entry(self._boot, mono_us, at_us, WINDOW, body) for body in windows]
             facts: dict[str, str] = {}
             if windows or last or now_s - self._checkpoint_s >= CHECKPOINT_S:
-                facts[_OPEN_WINDOWS] = self._histograms.checkpoint()
+                facts[_OPEN_WINDOWS] = json.dumps(
+                    {
+                        "boot": self._boot,
+                        "mono_us": mono_us,
+                        "at_us": at_us,
+                        "windows": self._histograms.checkpoint(),
+                    }
+                )
                 self._checkpoint_s = now_s
             self._write(entries, facts)
 
