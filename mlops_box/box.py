@@ -19,6 +19,8 @@ from mlops_box.runs import RunStore
 
 if TYPE_CHECKING:
     from mlops_box.data.store import SnapshotStore
+    from mlops_box.features.online import OnlineStore
+    from mlops_box.features.push import Pusher
     from mlops_box.features.store import DefinitionStore
     from mlops_box.models.approvals import ApprovalStore
     from mlops_box.models.store import ModelStore
@@ -98,6 +100,24 @@ class Box:
         return DefinitionStore(self.db, self.ledger, self.clock)
 
     @cached_property
+    def online(self) -> OnlineStore:
+        from mlops_box.features.online import OnlineStore
+
+        return OnlineStore(self.home.features)
+
+    @cached_property
+    def pusher(self) -> Pusher:
+        from mlops_box.features.push import Pusher
+        from mlops_box.models.pins import active_definitions
+
+        return Pusher(
+            self.online,
+            lambda: active_definitions(self.db, self.features),
+            self.clock,
+            scratch=self.home.scratch,
+        )
+
+    @cached_property
     def models(self) -> ModelStore:
         from mlops_box.models.store import ModelStore
 
@@ -146,6 +166,8 @@ class Box:
         return DecisionStore(self.db, self.ledger, self.clock)
 
     def close(self) -> None:
+        if "online" in self.__dict__:
+            self.online.close()
         self.db.close()
 
     def __enter__(self) -> Self:

@@ -107,6 +107,11 @@ class Pusher:
         """
         return self.push_all([Push(to, rows, ids)])[0]
 
+    def check(self, push: Push) -> None:
+        """Look at events without storing any; raises as :meth:`push`."""
+        active = self._active()
+        self._read(push, *source_of(push.to, active), active)
+
     def push_all(self, pushes: Sequence[Push]) -> list[Pushed]:
         """Several pushes in one transaction; all or none. Raises as :meth:`push`."""
         active = self._active()

@@ -29,13 +29,13 @@ class ContractViolation(UsageError):
 
     code = "contract"
 
-    def __init__(self, problems: list[dict[str, Any]], *, total: int | None = None):
+    def __init__(self, problems: list[dict[str, Any]], *, total: int | None = None, hint: str | None = None):
         first = problems[0]
         count = total if total is not None else len(problems)
         more = f" (and {count - 1} more)" if count > 1 else ""
         super().__init__(
             f"row {first['row']}: {first['message']}{more}",
-            hint=first.get("hint") or "mend the row and send it again; nothing was predicted",
+            hint=hint or first.get("hint") or "mend the row and send it again; nothing was predicted",
             details={"problems": problems[:MAX_PROBLEMS]},
         )
 

@@ -14,7 +14,7 @@ from mlops_box.serving.access import Access, refuse_from_elsewhere
 from mlops_box.serving.guard import Guard
 from mlops_box.serving.problems import HttpProblem, problem_of
 from mlops_box.serving.request_ids import RequestIds
-from mlops_box_services import oip_api, pages, rows_api
+from mlops_box_services import features_api, oip_api, pages, rows_api
 from mlops_box_services.exchange import (
     CLIENT_GONE,
     Answer,
@@ -60,7 +60,14 @@ class Front:
         self._open_runtime = open_runtime
         self._guard = guard or Guard(hosts=access.hosts)
         self._binds_itself = access.binds_itself
-        self._routes = Routes([*rows_api.routes(), *oip_api.routes(), *pages.routes(lambda: self._routes)])
+        self._routes = Routes(
+            [
+                *rows_api.routes(),
+                *features_api.routes(),
+                *oip_api.routes(),
+                *pages.routes(lambda: self._routes),
+            ]
+        )
         self._runtime: Runtime | None = None
         self._clock = SystemClock()
         self._request_ids = RequestIds()

@@ -58,6 +58,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/predict"): Operation(
         "Predict rows with the model that the body names", "Prediction", "NamedRows", errors=_PREDICTING
     ),
+    ("POST", "/features/{view}"): Operation(
+        "Store events of a feature view's source; the next prediction sees them", "Pushed", "Events", errors=("404", "422", "429"),
+    ),
+    ("GET", "/features/{view}"): Operation(
+        "The features of the entity that the query names, now", "Features", errors=("404", "422")
+    ),
     ("GET", "/models"): Operation("Every model with a champion", "Models"),
     ("GET", "/models/{name}"): Operation(
         "One model version: signature, metrics", "ModelVersion", errors=_MODEL
@@ -166,7 +172,7 @@ def _parameter(name: str, example: Example | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name], "description": PARAMETER_TEXTS[name],
     }  # fmt: skip
-    if name != "version" and example is not None:
+    if name in ("name", "model") and example is not None:
         found["example"] = example.model
     return found
 

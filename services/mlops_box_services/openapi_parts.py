@@ -69,7 +69,43 @@ SCHEMAS: dict[str, Schema] = {
         "description": "The same under /v2, where clients read `error` as a text.",
         **_object({"error": {"type": "string"}, **_ERROR_FIELDS}),
     },
-    "Rows": _object({"rows": _list({"type": "object"}, minItems=1)}, additionalProperties=False),
+    "Rows": {
+        "anyOf": [
+            _object({"rows": _list({"type": "object"}, minItems=1)}, additionalProperties=False),
+            _object(
+                {"entities": _list({"type": "object"}, minItems=1)},
+                {"rows": _list({"type": "object"}, minItems=1)},
+                description="For a model with features that are looked up: an entity for each row.",
+                additionalProperties=False,
+            ),
+        ]
+    },
+    "Events": _object(
+        {"events": _list({"type": "object"}, minItems=1)},
+        {"ids": _list({"type": "string", "minLength": 1})},
+        additionalProperties=False,
+    ),
+    "Pushed": _object(
+        {
+            "source": {"type": "string"},
+            "events": {"type": "integer", "minimum": 0},
+            "known": {"type": "integer", "minimum": 0},
+            "views": {"type": "object"},
+        }
+    ),
+    "Features": _object(
+        {
+            "view": {"type": "string"},
+            "version": {"type": "integer"},
+            "definition": {"type": "string"},
+            "entity": {"type": "object"},
+            "at": {"type": "string", "format": "date-time"},
+            "features": {"type": "object"},
+            "observed_at": {"type": "string", "nullable": True},
+            "known_at": {"type": "string", "nullable": True},
+            "age_s": {"type": "number", "nullable": True},
+        }
+    ),
     "NamedRows": _object(
         {"model": {"type": "string", "pattern": MODEL_NAME}, "rows": _list({"type": "object"}, minItems=1)},
         additionalProperties=False,
@@ -80,7 +116,11 @@ SCHEMAS: dict[str, Schema] = {
             "predictions": _list({}),
             "ids": _list(_PREDICTION_ID),
         },
-        {"probabilities": _list(_list({"type": "number", "nullable": True})), "classes": _list({})},
+        {
+            "probabilities": _list(_list({"type": "number", "nullable": True})),
+            "classes": _list({}),
+            "features": _list({"type": "object"}, nullable=True),
+        },
     ),
     "Truths": _object(
         {
@@ -194,10 +234,12 @@ SCHEMAS: dict[str, Schema] = {
 PATH_PARAMETERS: dict[str, Schema] = {
     "name": {"type": "string", "pattern": MODEL_NAME},
     "model": {"type": "string", "pattern": MODEL_NAME},
+    "view": {"type": "string", "pattern": r"^[a-z][a-z0-9_]{0,47}$"},
     "version": {"type": "string", "pattern": r"^[a-z0-9][a-z0-9._-]{0,63}$"},
 }
 PARAMETER_TEXTS = {
     "name": "A model, for its champion, or name@7.",
     "model": "A model.",
+    "view": "A feature view, or for events also a source.",
     "version": "A version's number, or an alias.",
 }

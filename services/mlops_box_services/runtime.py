@@ -11,7 +11,9 @@ from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, ExitCode
+from mlops_box.features.lookup import FeatureLookup
 from mlops_box.home import Home
+from mlops_box.models.values import ModelVersion
 from mlops_box.runs import this_process
 from mlops_box.serving import metric_table as table
 from mlops_box.serving.access import Access
@@ -26,6 +28,7 @@ from mlops_box.serving.rollout.contests import Contests
 from mlops_box.serving.router import Router
 from mlops_box_services.family import Family
 from mlops_box_services.observers import open_observers
+from mlops_box_services.push_lane import PushLane
 from mlops_box_services.rollouts import RolloutKeeper
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class Runtime:
 
     Attributes:
         contests: The rollouts that requests take part in.
+        pushes: Takes events for the feature store.
         family: All workers that serve together; ``None`` where this process is alone.
         authorizer: Who may do what; ``None``: nobody is asked.
         observers: Who is told of answered requests; ``None`` while neither access log nor traces are switched on.
@@ -63,8 +67,9 @@ class Runtime:
         self.router = Router(
             self.box.db, self.box.models, self.box.projects,
             spare_bytes=spare_budget(os.environ), on_load=self.metrics.swapped,
-            contests=self.contests,
+            contests=self.contests, lookup_for=self._lookup_for,
         )  # fmt: skip
+        self.pushes = PushLane(self.box, self.metrics)
         try:
             if follow:
                 self.router.refresh()
@@ -151,6 +156,12 @@ class Runtime:
             loaded={(model, str(number)) for model, number in loaded},
             now_s=self.box.clock.monotonic_s(),
         )
+
+    def _lookup_for(self, version: ModelVersion) -> FeatureLookup | None:
+        definitions = self.box.features.pinned(version.lineage)
+        if not definitions:
+            return None
+        return FeatureLookup(self.box.online, definitions, self.box.clock, told=self.metrics)
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_EVERY_S):

@@ -1,0 +1,1 @@
+"""What people do with features: define, push, look up, materialise."""
