@@ -12,7 +12,9 @@ from mlops_box.serving.metrics_snapshot import Histogram, Labels, MetricsSnapsho
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
-LOG_BACKLOG = Metric("mlops_box_edge_log_records", "gauge", (), "Records that the box has not acknowledged yet.")
+LOG_BACKLOG = Metric(
+    "mlops_box_edge_log_records", "gauge", (), "Records that the box has not acknowledged yet."
+)
 LOG_DROPPED = Metric(
     "mlops_box_edge_log_dropped", "counter", ("kind",), "Records dropped from the log for want of room."
 )
@@ -37,7 +39,8 @@ def metrics_page(snapshot: MetricsSnapshot) -> bytes:
                 continue
             cumulative = value.cumulative(metric.buckets)
             lines += [
-                f"{metric.name}_bucket{_labels({**named, 'le': bound})} {count!r}" for bound, count in cumulative
+                f"{metric.name}_bucket{_labels({**named, 'le': bound})} {count!r}"
+                for bound, count in cumulative
             ]
             lines.append(f"{metric.name}_count{_labels(named)} {cumulative[-1][1]!r}")
             lines.append(f"{metric.name}_sum{_labels(named)} {value.total!r}")

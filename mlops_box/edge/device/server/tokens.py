@@ -34,7 +34,9 @@ class FileTokens:
         try:
             with self._path.open("rb") as file:
                 if self._path.stat().st_mode & 0o077:
-                    raise IntegrityError(f"{self._path} may be read by others", hint=f"chmod 600 {self._path}")
+                    raise IntegrityError(
+                        f"{self._path} may be read by others", hint=f"chmod 600 {self._path}"
+                    )
                 raw = json.loads(file.read())
         except FileNotFoundError:
             return []
