@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(place: Place, options: argparse.Namespace) -> int:
     folder = place.slot(options.slot) if options.slot in SLOTS else Path(options.slot)
-    run = importlib.import_module("..selftest", __package__).run
+    run = importlib.import_module("..server.selftest", __package__).run
     problems = [str(problem) for problem in run(folder, read_manifest(folder).limits)]
     if options.json:
         print(json.dumps({"problems": problems}))
