@@ -8,10 +8,10 @@ anew whenever rows or counts come, so that no row counts twice, in whatever orde
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,40 +22,71 @@ from mlops_box.db import Database, Row, Transaction
 from mlops_box.monitoring.counts import CategoricalCounts, ColumnCounts, NumericCounts, WindowCounts
 from mlops_box.objects import ObjectStore
 
+_TIMES = ("starts_at", "ends_at", "falls_at", "falls_until")
+FiledBy = Literal["event", "clock"]
+
 
 @dataclass(frozen=True)
-class DeviceCounts:
-    """What a device counted of one window of one version.
+class DeviceWindow:
+    """One window of one version on one device, as the device filed its rows.
 
     Attributes:
-        starts_at, ends_at: By the device's clock.
-        falls_at: Its beginning by the box's clock.
-        counts: In the bins of the version's whole reference.
+        filed_by: ``event``: their event times; ``clock``: the device's clock, which may be wrong.
+        boot: In which life of the device; empty by event time, which goes on from one to the next.
+        starts_at, ends_at: By what it was filed by.
+        falls_at, falls_until: The same by the box's clock.
     """
 
     device: str
     boot: str
-    seq: int
     model: str
     number: int
+    filed_by: FiledBy
     starts_at: datetime
     ends_at: datetime
     falls_at: datetime
-    counts: WindowCounts
+    falls_until: datetime
 
     def of(self, rows: pa.Table) -> pa.Table:
-        """Those of some sealed predictions that are among the counted."""
-        filed = pc.and_(
-            pc.greater_equal(rows["device_time"], _moment(self.starts_at)),
-            pc.less(rows["device_time"], _moment(self.ends_at)),
-        )
-        place = pc.and_(pc.equal(rows["device"], self.device), pc.equal(rows["device_boot"], self.boot))
-        mine = pc.and_(pc.equal(rows["number"], self.number), pc.and_(place, filed))
+        """Those of some sealed predictions that fall into it."""
+        mine = pc.and_(pc.equal(rows["device"], self.device), pc.equal(rows["number"], self.number))
+        if self.filed_by == "clock":
+            times = rows["device_time"]
+            mine = pc.and_(mine, pc.equal(rows["device_boot"], self.boot))
+        else:
+            times = rows["event_time"]
+            mine = pc.and_(mine, pc.is_null(rows["device_time"]))
+        start, end = (pa.scalar(moment, times.type) for moment in (self.starts_at, self.ends_at))
+        mine = pc.and_(mine, pc.and_(pc.greater_equal(times, start), pc.less(times, end)))
         return rows.filter(pc.fill_null(mine, False))
 
 
+@dataclass(frozen=True)
+class DeviceCounts:
+    """A record of what a device counted of a window; several of one window add up.
+
+    Attributes:
+        boot, seq: Which record of the device it is.
+        counts: In the bins of the version's whole reference.
+    """
+
+    window: DeviceWindow
+    boot: str
+    seq: int
+    counts: WindowCounts
+
+
+def by_window(items: Iterable[DeviceCounts]) -> list[tuple[DeviceWindow, WindowCounts]]:
+    """What was counted of each window, all its records together."""
+    found: dict[DeviceWindow, WindowCounts] = {}
+    for item in items:
+        known = found.get(item.window)
+        found[item.window] = known.merge(item.counts) if known is not None else item.counts
+    return list(found.items())
+
+
 class DeviceCountStore:
-    """Counts of devices, each once."""
+    """Counts of devices, each record once."""
 
     def __init__(self, db: Database, objects: ObjectStore, clock: Clock):
         self._db = db
@@ -67,11 +98,12 @@ class DeviceCountStore:
         return self._objects.put_bytes(canonical_json(counts.to_dict()).encode(), kind="counts")
 
     def add(self, tx: Transaction, item: DeviceCounts, digest: str) -> None:
-        """Counts came that were not here, see :meth:`put_object`."""
+        """A record came that was not here, see :meth:`put_object`."""
+        window = item.window
         row: Row = {
-            "device": item.device, "boot": item.boot, "seq": item.seq, "model": item.model, "number": item.number,
-            "starts_at": isoformat(item.starts_at), "ends_at": isoformat(item.ends_at),
-            "falls_at": isoformat(item.falls_at), "rows": item.counts.rows, "counts_digest": digest,
+            "device": window.device, "boot": item.boot, "seq": item.seq, "model": window.model, "number": window.number,
+            "filed_by": window.filed_by, "rows": item.counts.rows, "counts_digest": digest,
+            **{name: isoformat(getattr(window, name)) for name in _TIMES},
         }  # fmt: skip
         tx.insert("device_counts", row)
 
@@ -80,9 +112,9 @@ class DeviceCountStore:
         return self._read("model = ? AND monitored_at IS NULL", (model,))
 
     def between(self, model: str, start: datetime, end: datetime) -> list[DeviceCounts]:
-        """Those with ``start <= falls_at < end``."""
+        """Those of windows that have a moment of ``start <= moment < end``, by the box's clock."""
         times = (isoformat(start), isoformat(end))
-        return self._read("model = ? AND falls_at >= ? AND falls_at < ?", (model, *times))
+        return self._read("model = ? AND falls_until > ? AND falls_at < ?", (model, *times))
 
     def account(self, tx: Transaction, items: Sequence[DeviceCounts]) -> None:
         """Drift windows take these into account."""
@@ -90,7 +122,7 @@ class DeviceCountStore:
         for item in items:
             tx.execute(
                 "UPDATE device_counts SET monitored_at = ? WHERE device = ? AND boot = ? AND seq = ?",
-                (now, item.device, item.boot, item.seq),
+                (now, item.window.device, item.boot, item.seq),
             )
 
     def _read(self, where: str, parameters: Sequence[str]) -> list[DeviceCounts]:
@@ -101,12 +133,11 @@ class DeviceCountStore:
 
     def _item(self, row: Row) -> DeviceCounts:
         counts = WindowCounts.from_dict(json.loads(self._objects.read(row["counts_digest"])))
-        starts_at, ends_at, falls_at = (
-            parse_time(row[name]) for name in ("starts_at", "ends_at", "falls_at")
-        )
-        return DeviceCounts(
-            row["device"], row["boot"], row["seq"], row["model"], row["number"], starts_at, ends_at, falls_at, counts
-        )  # fmt: skip
+        filed_by: FiledBy = row["filed_by"]
+        boot = row["boot"] if filed_by == "clock" else ""
+        times = {name: parse_time(row[name]) for name in _TIMES}
+        window = DeviceWindow(row["device"], boot, row["model"], row["number"], filed_by, **times)
+        return DeviceCounts(window, row["boot"], row["seq"], counts)
 
 
 def missing_counts(counted: WindowCounts, came: WindowCounts, rows: int) -> WindowCounts | None:
@@ -163,7 +194,3 @@ def _less(mine: ColumnCounts, theirs: ColumnCounts) -> ColumnCounts:
         unlisted = max(0, mine.unlisted - theirs.unlisted)
         return CategoricalCounts(counts, unlisted, mine.examples if unlisted else (), nulls)
     return NumericCounts(counts, nulls)
-
-
-def _moment(moment: datetime) -> pa.Scalar:
-    return pa.scalar(moment, pa.timestamp("us", tz="UTC"))

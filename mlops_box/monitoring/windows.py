@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,29 @@ class WindowStore:
             {"model": model, "number": number, "limit": limit},
         )
         return [_from_row(row) for row in rows]
+
+    def traffic(
+        self, model: str, width: timedelta, *, limit: int = 1000
+    ) -> builtins.list[tuple[datetime, int]]:
+        """(begin, rows of all versions) of the newest windows of this length that have rows, oldest first."""
+        rows = self._db.read(
+            "SELECT starts_at, ends_at, SUM(rows) AS rows FROM windows WHERE model = ? GROUP BY starts_at, ends_at "
+            "ORDER BY starts_at DESC LIMIT ?",
+            (model, limit),
+        )
+        spans = [(parse_time(row["starts_at"]), parse_time(row["ends_at"]), int(row["rows"])) for row in rows]
+        return [(start, count) for start, end, count in reversed(spans) if end - start == width]
+
+    def arrival_delay(self, model: str) -> timedelta:
+        """How long it takes until predictions can be counted: from the first event of a sealed part to its end, in nine of ten
+        of the newest parts at most."""
+        rows = self._db.read(
+            "SELECT time_min, closed_at FROM sealed JOIN segments ON segments.id = segment_id "
+            "WHERE model = ? AND kind = 'prediction' AND closed_at IS NOT NULL ORDER BY closed_at DESC LIMIT 30",
+            (model,),
+        )
+        delays = sorted(parse_time(row["closed_at"]) - parse_time(row["time_min"]) for row in rows)
+        return max(delays[9 * (len(delays) - 1) // 10], timedelta()) if delays else timedelta()
 
     def counts(self, window: Window) -> dict[str, Any]:
         """The stored counts of a window, for merging (see ``WindowCounts.from_dict``)."""

@@ -54,22 +54,25 @@ def read_unseen(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    # A corrected clock may have moved a row over the edge of the window that its counts fall into.
-    start, end = span[0] - width, span[1] + width
-    items = box.windows.devices.between(model, start, end)
-    if not items:
+    from mlops_box.monitoring.device_windows import by_window
+
+    windows = by_window(box.windows.devices.between(model, *span))
+    if not windows:
         return Unseen({}, frozenset())
-    rows = box.predictions.predictions(model, start=start - width, end=end + width)
+    # A corrected clock may have moved a row over the edge of its window, by the tolerance of the correction.
+    start = min(window.falls_at for window, _ in windows) - width
+    end = max(window.falls_until for window, _ in windows) + width
+    rows = box.predictions.predictions(model, start=start, end=end)
     fresh = pc.is_in(rows["id"], value_set=pa.array(fresh_ids, pa.string()))
-    came = rows.append_column("fresh", fresh)
+    rows = rows.append_column("fresh", fresh)
     counts: dict[Place, list[WindowCounts]] = {}
     revised = set()
-    for item in items:
-        place = (item.number, window_start(item.falls_at, width))
-        mine = item.of(came)
-        if pc.any(mine["fresh"]).as_py():
+    for window, counted in windows:
+        place = (window.number, window_start(window.falls_at, width))
+        came = window.of(rows)
+        if pc.any(came["fresh"]).as_py():
             revised.add(place)
-        found = _missing(item.counts, mine, versions(item.number), references)
+        found = _missing(counted, came, versions(window.number), references)
         if found is not None:
             counts.setdefault(place, []).append(found)
     return Unseen(counts, frozenset(revised))

@@ -104,7 +104,9 @@ def measure(box: Box, watched: Watched, references: References) -> Due:
         box, [part["digest"] for part in parts if part["kind"] == "truth" or part["from_device"]]
     )
     named = sorted({*segments, *(id_[:_SEGMENT_ID_LENGTH] for id_ in fresh_ids)})
-    ranges = box.windows.segment_ranges(watched.model, named) + [(item.falls_at,) * 2 for item in devices]
+    ranges = box.windows.segment_ranges(watched.model, named) + [
+        (item.window.falls_at, item.window.falls_at) for item in devices
+    ]
     if not ranges:
         return Due(accounted=accounted)
     width = watched.monitor.window
@@ -113,7 +115,9 @@ def measure(box: Box, watched: Watched, references: References) -> Due:
     table = box.predictions.predictions(watched.model, start=start, end=end)
     versions = cache(lambda number: box.models.get(f"{watched.model}@{number}"))
     unseen = read_unseen(box, watched.model, (start, end), width, references, versions, fresh_ids)
-    counted = unseen.revised | {(item.number, window_start(item.falls_at, width)) for item in devices}
+    counted = unseen.revised | {
+        (item.window.number, window_start(item.window.falls_at, width)) for item in devices
+    }
     measured = [
         _measure_one(
             box, watched, versions(number), starts_at, rows, references, unseen.of(number, starts_at)

@@ -88,12 +88,13 @@ class DeviceOrigin:
 
     Attributes:
         boot: In which life of the device.
-        filed_us: The moment by which the device counted it into one of its windows; microseconds since 1970.
+        clock_us: When, by the device's own clock, which may be wrong; microseconds since 1970. ``None``: the row tells its
+            event time.
     """
 
     name: str
     boot: str
-    filed_us: int
+    clock_us: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,12 +232,9 @@ def looked_up_columns(features: LoggedFeatures) -> dict[str, tuple[pa.DataType, 
 def _origin(device: DeviceOrigin | None, count: int) -> dict[str, list[Any]]:
     if device is None:
         return {}
-    filed = _from_us(device.filed_us)
-    return {
-        "device": [device.name] * count,
-        "device_boot": [device.boot] * count,
-        "device_time": [filed] * count,
-    }
+    clock = _from_us(device.clock_us) if device.clock_us is not None else None
+    columns = {"device": device.name, "device_boot": device.boot, "device_time": clock}
+    return {name: [value] * count for name, value in columns.items()}
 
 
 def _or_none(values: Sequence[Any] | None, count: int) -> list[Any]:

@@ -69,9 +69,11 @@ CREATE TABLE device_counts (
   seq INTEGER NOT NULL,
   model TEXT NOT NULL,
   number INTEGER NOT NULL,
-  starts_at TEXT NOT NULL, -- by the device's clock, as ends_at
+  filed_by TEXT NOT NULL CHECK (filed_by IN ('event','clock')), -- event times, or the device's clock, which may be wrong
+  starts_at TEXT NOT NULL, -- by what it was filed by, as ends_at
   ends_at TEXT NOT NULL,
-  falls_at TEXT NOT NULL, -- its beginning by this box's clock
+  falls_at TEXT NOT NULL, -- beginning and end by this box's clock
+  falls_until TEXT NOT NULL,
   rows INTEGER NOT NULL,
   counts_digest TEXT NOT NULL,
   monitored_at TEXT, -- when drift windows last took it into account; NULL: not yet
