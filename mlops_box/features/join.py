@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-import duckdb
+import numpy as np
 import pyarrow as pa
 
+from mlops_box.data.engine import MEMORY_LIMIT, engine, translated
+from mlops_box.data.relation import path_literal
+from mlops_box.data.sql import literal
 from mlops_box.data.sql import name as quote
 from mlops_box.errors import SourceError, UsageError
 from mlops_box.features.view import FeatureView
+from mlops_box.project.features import SEPARATOR
 
-_MOMENT = "TIMESTAMPTZ"
+_MOMENT = "TIMESTAMP WITH TIME ZONE"
+_ROW, _EFFECTIVE, _SINCE = "mlops_box_row", "mlops_box_effective", "mlops_box_since"
 
 
-def point_in_time_join(entities: pa.Table, views: Sequence[FeatureView], *, time: str) -> pa.Table:
+def point_in_time_join(
+    entities: pa.Table,
+    views: Sequence[FeatureView],
+    *,
+    time: str,
+    known_at: datetime | None = None,
+    scratch: Path | None = None,
+    memory_limit: str = MEMORY_LIMIT,
+) -> pa.Table:
     """Add to every entity row the features as they were known at its time.
 
     A row of a view counts at moment *t* when it had happened (``time`` <= t) and was known (``known`` <= t); of those
     the newest by event time wins, of equal event times the one known last, of equal ones the one delivered last. It
-    counts as missing once it is older than the view's ttl.
+    counts as missing once it is older than the feature's ttl; a default stands for whatever is missing.
 
     With a row's *effective* time e = max(time, known), "usable at t" is e <= t. The winner among the usable rows is a
     running maximum over rows ordered by e, so that one ASOF join (DuckDB) on e answers late and corrected rows too.
@@ -29,6 +46,9 @@ def point_in_time_join(entities: pa.Table, views: Sequence[FeatureView], *, time
         entities: Rows to complete: the views' entity columns and ``time``; other columns pass through.
         views: Each adds its features under ``view__feature``.
         time: The moment to look at, a timestamp column. Timestamps without a zone are UTC.
+        known_at: Look with the knowledge of this moment instead of each row's own.
+        scratch: A folder for what does not fit into memory; ``None``: a temporary one.
+        memory_limit: DuckDB's bound.
 
     Returns:
         The rows of ``entities``, in their order, with the features added.
@@ -36,70 +56,126 @@ def point_in_time_join(entities: pa.Table, views: Sequence[FeatureView], *, time
     Raises:
         SourceError: A column is missing or ``time`` is no timestamp.
         UsageError: Two views of one name.
+        StorageError: Memory or scratch space are not enough.
     """
     names = [view.name for view in views]
     if len(set(names)) != len(names):
         raise UsageError("two feature views have the same name")
     if time not in entities.column_names or not pa.types.is_timestamp(entities.schema.field(time).type):
         raise SourceError(f"the entity rows need a timestamp column {time!r}")
-    connection = duckdb.connect(
-        ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    )
-    try:
-        connection.execute("SET TimeZone='UTC'")
-        ordinal = pa.array(range(entities.num_rows), pa.int64())
-        current = entities.append_column("__row", ordinal)
+    for view in views:
+        for column in view.entity:
+            if column not in entities.column_names:
+                raise SourceError(
+                    f"the entity rows lack {column!r}, which feature view {view.name!r} is joined on"
+                )
+    if not views:
+        return entities
+    # Only what is joined on goes through the joins; the rest waits here, in its order.
+    needed = list(dict.fromkeys([column for view in views for column in view.entity] + [time]))
+    narrow = entities.select(needed).append_column(_ROW, pa.array(np.arange(entities.num_rows)))
+    files = [path for view in views if not isinstance(view.history, pa.Table) for path in view.history]
+    with (
+        _folder(scratch) as folder,
+        engine(scratch=folder, files=files, memory_limit=memory_limit) as connection,
+        translated(what="the features cannot be joined"),
+    ):
+        connection.register("entity_rows", narrow)
         for view in views:
-            current = _join_one(connection, current, view, time)
-        ordered = current.sort_by("__row")
-        return ordered.drop_columns(["__row"])
-    finally:
-        connection.close()
+            relation = history_relation(connection, view)
+            joined = joined_sql(view, relation, "entity_rows", time=time, row=_ROW, known_at=known_at)
+            entities = _append(entities, connection.sql(joined).to_arrow_table())
+    return entities
 
 
-def _join_one(
-    connection: duckdb.DuckDBPyConnection, rows: pa.Table, view: FeatureView, time: str
-) -> pa.Table:
-    for column in view.entity:
-        if column not in rows.column_names:
-            raise SourceError(
-                f"the entity rows lack {column!r}, which feature view {view.name!r} is joined on"
-            )
-    history = view.history.append_column("__delivered", pa.array(range(view.history.num_rows), pa.int64()))
-    connection.register("entity_rows", rows)
-    connection.register("view_rows", history)
-    known = quote(view.known) if view.known else quote(view.time)
-    event, keys = quote(view.time), ", ".join(quote(name) for name in view.entity)
-    packed = ", ".join(f"{quote(name)} := {quote(name)}" for name in view.features)
-    fresh = (
-        "TRUE"
-        if view.ttl is None
-        else f"e.{quote(time)}::{_MOMENT} - v.best.__event <= {_interval(view.ttl)}"
-    )
-    added = ", ".join(
-        f"CASE WHEN {fresh} THEN v.best.__values.{quote(name)} END AS {quote(f'{view.name}__{name}')}"
-        for name in view.features
-    )
-    on = " AND ".join(f"e.{quote(name)} = v.{quote(name)}" for name in view.entity)
-    sql = f"""
-        WITH observed AS (
-          SELECT {keys}, {event}::{_MOMENT} AS __event, {known}::{_MOMENT} AS __known,
-                 greatest({event}::{_MOMENT}, {known}::{_MOMENT}) AS __effective, __delivered,
-                 struct_pack({packed}) AS __values
-          FROM view_rows WHERE {event} IS NOT NULL AND {known} IS NOT NULL
-        ), running AS (
-          SELECT DISTINCT {keys}, __effective,
-                 arg_max(struct_pack(__event := __event, __values := __values),
-                         row(__event, __known, __delivered))
-                   OVER (PARTITION BY {keys} ORDER BY __effective
-                         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS best
-          FROM observed
-        )
-        SELECT e.*, {added}
-        FROM entity_rows e ASOF LEFT JOIN running v ON {on} AND e.{quote(time)}::{_MOMENT} >= v.__effective
+def history_relation(connection: Any, view: FeatureView) -> str:
+    """The view's history as a relation of ``connection``, which may read its files."""
+    if isinstance(view.history, pa.Table):
+        connection.register(f"history_of_{view.name}", view.history)
+        return quote(f"history_of_{view.name}")
+    return f"read_parquet([{', '.join(path_literal(path) for path in view.history)}])"
+
+
+def joined_sql(
+    view: FeatureView, relation: str, rows: str, *, time: str, row: str, known_at: datetime | None = None
+) -> str:
+    """SQL of ``row`` and the view's features (as ``view__feature``) for each of ``rows``, in no order.
+
+    Args:
+        view: The view.
+        relation: Its history.
+        rows: A relation with the entity columns, ``time`` and ``row``.
+        time: See :func:`point_in_time_join`.
+        row: The column that numbers the rows.
+        known_at: See :func:`point_in_time_join`.
     """
-    return connection.sql(sql).to_arrow_table()
+    moment = f"e.{quote(time)}::{_MOMENT}"
+    on = " AND ".join(f"e.{quote(key)} = v.{quote(key)}" for key in view.entity)
+    features = ", ".join(_feature(view, feature, moment) for feature in view.features)
+    return (
+        f"SELECT e.{quote(row)}, {features} FROM {rows} AS e "
+        f"ASOF LEFT JOIN ({_winners(view, relation, known_at)}) AS v ON {on} AND {moment} >= v.{_EFFECTIVE}"
+    )
+
+
+def _feature(view: FeatureView, feature: str, moment: str) -> str:
+    value, ttl, default = f"v.{quote(feature)}", view.ttl_of(feature), view.defaults.get(feature)
+    if ttl is not None:
+        value = f"CASE WHEN {moment} - v.{_SINCE} <= {_interval(ttl)} THEN {value} END"
+    if default is not None:
+        value = f"coalesce({value}, {literal(default)})"
+    return f"{value} AS {quote(view.name + SEPARATOR + feature)}"
+
+
+def _winners(view: FeatureView, relation: str, known_at: datetime | None) -> str:
+    """SQL of keys, the moment from which a row is the one that counts, the time its age is counted from, features."""
+    keys = ", ".join(quote(key) for key in view.entity)
+    values = ", ".join(quote(feature) for feature in view.features)
+    event = f"{quote(view.time)}::{_MOMENT}"
+    known = f"{quote(view.known)}::{_MOMENT}" if view.known else event
+    since = f"{quote(view.since)}::{_MOMENT}" if view.since else event
+    present = f"{quote(view.time)} IS NOT NULL" + (
+        f" AND {quote(view.known)} IS NOT NULL" if view.known else ""
+    )
+    if view.distinct and known_at is None:
+        return f"SELECT {keys}, {event} AS {_EFFECTIVE}, {since} AS {_SINCE}, {values} FROM {relation} WHERE {present}"
+    observed = (
+        f"SELECT {keys}, {event} AS event, {known} AS known, {since} AS {_SINCE}, {values}, "
+        f"row_number() OVER () AS delivered FROM {relation} WHERE {present}"
+    )
+    if known_at is not None:
+        return (
+            f"SELECT {keys}, event AS {_EFFECTIVE}, {_SINCE}, {values} FROM ({observed}) "
+            f"WHERE known <= {literal(known_at.astimezone(UTC).isoformat())}::{_MOMENT} "
+            f"QUALIFY row_number() OVER (PARTITION BY {keys}, event ORDER BY known DESC, delivered DESC) = 1"
+        )
+    # A row counts from its effective time on unless a newer one was known by then; of one moment the newest counts.
+    rank = "row(event, known, delivered)"
+    return (
+        f"SELECT {keys}, greatest(event, known) AS {_EFFECTIVE}, {_SINCE}, {values} FROM ({observed}) "
+        f"QUALIFY {rank} = max({rank}) OVER (PARTITION BY {keys} ORDER BY greatest(event, known) "
+        f"RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+    )
+
+
+def _append(table: pa.Table, joined: pa.Table) -> pa.Table:
+    """Add joined features to their rows."""
+    place = np.empty(joined.num_rows, dtype=np.int64)
+    place[joined.column(_ROW).to_numpy()] = np.arange(joined.num_rows)
+    ordered = joined.drop_columns([_ROW]).take(pa.array(place))
+    for column in ordered.column_names:
+        table = table.append_column(column, ordered.column(column))
+    return table
 
 
 def _interval(span: timedelta) -> str:
-    return f"to_microseconds({round(span.total_seconds() * 1_000_000)})"
+    return f"to_microseconds({span // timedelta(microseconds=1)})"
+
+
+@contextlib.contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="mlops-box-join-") as folder:
+        yield Path(folder)

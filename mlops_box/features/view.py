@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from mlops_box.canonical import digest_of
 from mlops_box.errors import SourceError, UsageError
+from mlops_box.features.compute import KNOWN, SINCE, TIME
+from mlops_box.features.definition import Definition
 from mlops_box.ids import check_name
+from mlops_box.project.declared import Scalar
 
 
 @dataclass(frozen=True)
@@ -18,44 +23,82 @@ class FeatureView:
 
     Attributes:
         name: Its name.
-        history: One row an observation: the ``entity`` columns, ``time``, optionally ``known``, and the features.
+        history: One row an observation: the ``entity`` columns, ``time``, optionally ``known``, and the features. A
+            table, or Parquet files.
         entity: The columns that name the entity.
         time: When the observation was true (event time).
         known: When the box learnt of it; ``None`` when it is known the moment it happens. A late or corrected row has
             a later ``known`` than ``time``.
         ttl: Older observations count as missing; ``None`` for ever.
+        since: The column that an observation's age is counted from; ``None``: ``time``.
+        ttls: What differs from ``ttl``, by feature.
+        defaults: What stands for a missing value, by feature.
+        distinct: No two rows are of one entity and time, and nothing is known later than it happens: the join need
+            not look for the row that counts. Never say so of rows of which it is not true.
     """
 
     name: str
-    history: pa.Table
+    history: pa.Table | Sequence[Path]
     entity: tuple[str, ...]
     time: str
     known: str | None = None
     ttl: timedelta | None = None
+    since: str | None = None
+    ttls: Mapping[str, timedelta | None] = field(default_factory=dict)
+    defaults: Mapping[str, Scalar] = field(default_factory=dict)
+    distinct: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name, what="feature view")
         if not self.entity:
             raise UsageError(f"feature view {self.name!r} names no entity column")
-        wanted = [*self.entity, self.time, *([self.known] if self.known else [])]
-        for column in wanted:
-            if column not in self.history.column_names:
+        schema = self.schema
+        times = [column for column in (self.time, self.known, self.since) if column]
+        for column in [*self.entity, *times]:
+            if column not in schema.names:
                 raise SourceError(f"feature view {self.name!r}: its history has no column {column!r}")
-        for column in [self.time, *([self.known] if self.known else [])]:
-            if not pa.types.is_timestamp(self.history.schema.field(column).type):
+        for column in times:
+            if not pa.types.is_timestamp(schema.field(column).type):
                 raise SourceError(f"feature view {self.name!r}: {column!r} must be a timestamp")
         if not self.features:
             raise UsageError(f"feature view {self.name!r} has no feature beside entity and time")
 
+    @staticmethod
+    def of(
+        definition: Definition, history: pa.Table | Sequence[Path], *, punctual: bool = False
+    ) -> FeatureView:
+        """A definition over its observations, see :func:`mlops_box.features.compute.observations`.
+
+        Args:
+            definition: Says entity, ttl and defaults.
+            history: The observations.
+            punctual: Each was known the moment it was true: no source says when events were known.
+        """
+        return FeatureView(
+            name=definition.name, history=history, entity=definition.keys, time=TIME,
+            known=KNOWN, since=SINCE, ttl=definition.ttl,
+            ttls={column.name: column.ttl for column in definition.columns},
+            defaults={column.name: column.default for column in definition.columns if column.default is not None},
+            distinct=punctual,
+        )  # fmt: skip
+
+    @property
+    def schema(self) -> Any:
+        """The Arrow schema of its history."""
+        import pyarrow.parquet as pq
+
+        if isinstance(self.history, pa.Table):
+            return self.history.schema
+        if not self.history:
+            raise UsageError(f"feature view {self.name!r} has no history")
+        return pq.read_schema(self.history[0])
+
     @property
     def features(self) -> tuple[str, ...]:
         """The names of its features, in the order of the history's columns."""
-        fixed = {*self.entity, self.time, self.known}
-        return tuple(name for name in self.history.column_names if name not in fixed)
+        fixed = {*self.entity, self.time, self.known, self.since}
+        return tuple(name for name in self.schema.names if name not in fixed)
 
-    @property
-    def definition(self) -> str:
-        """Changes when what the view means changes; data may come and go."""
-        types = {name: str(self.history.schema.field(name).type) for name in self.features}
-        ttl_s = self.ttl.total_seconds() if self.ttl else None
-        return digest_of([self.name, self.entity, self.time, self.known, ttl_s, types])
+    def ttl_of(self, feature: str) -> timedelta | None:
+        """How old its observation may be; ``None``: as old as it likes."""
+        return self.ttls.get(feature, self.ttl)

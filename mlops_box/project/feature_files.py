@@ -52,6 +52,13 @@ def with_sql_files(features: Features, folder: Path) -> Features:
         raise ProjectError(f"{folder / FOLDER}: {_reason(error)}", hint="rename the file") from None
 
 
+def header_line(text: str, key: str) -> int | None:
+    """The line (from 1) of a view's SQL where its header says ``key``, or begins; ``None`` where there is no header."""
+    header = _header(text)
+    first = next(iter(header.values()), None)
+    return header.get(key, first)[0] if first is not None else None
+
+
 def _with_text(name: str, view: FeatureView, folder: Path) -> FeatureView:
     if view.file is None:
         return view
@@ -88,10 +95,10 @@ def _declared_in(path: Path, folder: Path) -> FeatureView:
     try:
         return FeatureView.model_validate(values | {"sql": text, "file": shown})
     except ValidationError as error:
-        key = str(next(iter(error.errors()[0]["loc"]), ""))
+        key = _key_of(error, header)
         line = header[key][0] if key in header else 1
         raise ProjectError(
-            f"{shown}, line {line}: {_reason(error)}", hint="mlops-box schema prints every key"
+            f"{shown}, line {line}: {_reason(error, key)}", hint="mlops-box schema prints every key"
         ) from None
 
 
@@ -117,8 +124,14 @@ def _value(key: str, text: str, *, where: str) -> Any:
     return text
 
 
-def _reason(error: ValidationError) -> str:
-    first = error.errors()[0]
+def _key_of(error: ValidationError, header: dict[str, Any]) -> str:
+    """The key that is wrong: one that is written before one that is missing."""
+    keys = [str(next(iter(problem["loc"]), "")) for problem in error.errors()]
+    return next((key for key in keys if key in header), keys[0])
+
+
+def _reason(error: ValidationError, key: str = "") -> str:
+    first = next((problem for problem in error.errors() if key in problem["loc"]), error.errors()[0])
     key = ".".join(str(part) for part in first["loc"])
     said = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
     return f"{key}: {said}" if key else said

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from mlops_box.project.declared import ColumnType, Declared, PositiveDuration, Scalar
 
 # Names of sources and views are written in SQL, and before a column's name: card_activity__spend_1h.
 SEPARATOR = "__"
-SqlName = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$", description="Lower case; a to z, 0 to 9 and single _.")
-]
+_NAME = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
+SqlName = Annotated[str, WithJsonSchema({"type": "string", "pattern": _NAME.pattern, "maxLength": 48})]
 
 
 class FeatureSource(Declared):
@@ -98,9 +98,9 @@ class Features(Declared):
     @model_validator(mode="after")
     def _names_are_apart(self) -> Features:
         for name in [*self.sources, *self.views]:
-            if SEPARATOR in name or name == "source":
+            if not _NAME.match(name) or len(name) > 48 or name == "source":
                 raise ValueError(
-                    f"{name!r} cannot name a source or a view; choose another name without {SEPARATOR!r}"
+                    f"{name!r} cannot name a source or a view; use up to 48 of a-z, 0-9 and single _ (and not 'source')"
                 )
         both = sorted(self.sources.keys() & self.views.keys())
         if both:

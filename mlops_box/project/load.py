@@ -95,6 +95,19 @@ def parse_project(text: str, *, file: str = PROJECT_FILE) -> Project:
         ) from error
 
 
+def text_of_project(folder: Path) -> str:
+    """The text of a project's ``mlops.toml``; nothing where it cannot be read (any more)."""
+    try:
+        return (folder / PROJECT_FILE).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def line_of_key(folder: Path, *path: str) -> int | None:
+    """The line (from 1) of a project's ``mlops.toml`` where a key, or the nearest table around it, is written."""
+    return _line_of(list(path), text_of_project(folder))
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of ``mlops.toml``, for editors; made from the model that validates it."""
     schema = Project.model_json_schema(by_alias=True)
