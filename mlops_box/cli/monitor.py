@@ -63,6 +63,7 @@ def _text(facts: dict[str, Any]) -> str:
         )
     )
     notes = [note for window in facts["windows"] for note in _notes(window)]
+    notes += [f"  {model}  {printable(_rate(rate))}" for model, rate in facts["rates"].items()]
     if notes:
         parts.append("said of them\n" + "\n".join(notes))
     if facts["alerts"]:
@@ -87,6 +88,12 @@ def _notes(window: dict[str, Any]) -> list[str]:
         said.append(estimate["text"])
     at = window["starts_at"][:16].replace("T", " ")
     return [f"  {at} {window['version']}  {printable(text)}" for text in said]
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    if rate["outcome"] == "cannot_tell":
+        return f"traffic: cannot tell: {rate['reason']}"
+    return f"traffic from {rate['starts_at'][:16].replace('T', ' ')}: {rate['reason']}"
 
 
 def _window(window: dict[str, Any]) -> tuple[object, ...]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlops_box.monitoring.drift import DriftDetector
+    from mlops_box.monitoring.rate import RateFinding, judge_rate
     from mlops_box.monitoring.reference import Reference
     from mlops_box.monitoring.values import FeatureFinding, Finding
 
-__all__ = ["DriftDetector", "FeatureFinding", "Finding", "Reference"]
+__all__ = ["DriftDetector", "FeatureFinding", "Finding", "RateFinding", "Reference", "judge_rate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +25,8 @@ def __getattr__(name: str) -> Any:
         "Reference": "reference",
         "FeatureFinding": "values",
         "Finding": "values",
+        "RateFinding": "rate",
+        "judge_rate": "rate",
     }
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

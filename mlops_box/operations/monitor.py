@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.monitoring.decisions import Decision
+from mlops_box.monitoring.rate import RateFinding
 from mlops_box.monitoring.values import EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.operations.decide import decide_for, dispatch_pending, settle
 from mlops_box.operations.launch import Launcher
 from mlops_box.operations.monitor_alerts import AlertChange, update_alerts, watch_runs
+from mlops_box.operations.monitor_rate import judge_traffic
 from mlops_box.operations.monitor_reference import References
 from mlops_box.operations.monitor_windows import (
     Due,
@@ -42,6 +44,7 @@ class MonitorOutcome:
         rotated: Every serving process closed its segment in time; if not, its newest predictions come next time.
         sealed_rows: Rows of the prediction log that became Parquet now.
         windows: Windows computed now, in order of time.
+        rates: By model: did as many rows come as usual?
         alerts: Alerts opened, updated or resolved now.
         decisions: Decisions made, started or closed now, as they stand at the end.
     """
@@ -51,6 +54,7 @@ class MonitorOutcome:
     rotated: bool
     sealed_rows: int
     windows: tuple[Window, ...]
+    rates: dict[str, RateFinding]
     alerts: tuple[AlertChange, ...]
     decisions: tuple[Decision, ...]
 
@@ -61,6 +65,7 @@ class MonitorOutcome:
             "rotated": self.rotated,
             "sealed_rows": self.sealed_rows,
             "windows": [_window_line(window) for window in self.windows],
+            "rates": {model: rate.to_dict() for model, rate in self.rates.items()},
             "alerts": [
                 {
                     "change": item.change, "id": item.alert.id, "kind": item.alert.kind, "model": item.alert.model,
@@ -119,7 +124,8 @@ def monitor(
         qualities = recorded.run("quality", _quality_all, box, dues)
         estimates = [judge_estimate(item, references) for item in _measured(dues)]
         windows = recorded.run("store", _store, box, dues, findings, qualities, estimates, retries=2)
-        alerts = recorded.run("alert", _alert, box, watched, retries=2)
+        rates = {item.model: judge_traffic(box, item) for item in watched}
+        alerts = recorded.run("alert", _alert, box, watched, rates, retries=2)
         decided = recorded.run("decide", _decide, box, watched, retries=2)
         acted = recorded.run("act", _act, box, launcher)
         recorded.run("rollout", advance, box, retries=2)
@@ -130,6 +136,7 @@ def monitor(
             rotated,
             sum(segment.rows for segment in sealed),
             windows,
+            rates,
             alerts,
             _final(box, [*decided, *acted]),
         )
@@ -182,9 +189,9 @@ def _store(
     return tuple(windows)
 
 
-def _alert(box: Box, watched: Sequence[Watched]) -> tuple[AlertChange, ...]:
+def _alert(box: Box, watched: Sequence[Watched], rates: Mapping[str, RateFinding]) -> tuple[AlertChange, ...]:
     changes = [AlertChange("opened", alert) for alert in box.alerts.wake()]
-    changes += [change for item in watched for change in update_alerts(box, item)]
+    changes += [change for item in watched for change in update_alerts(box, item, rates[item.model])]
     return tuple(changes + watch_runs(box))
 
 

@@ -14,6 +14,7 @@ from mlops_box.clock import isoformat
 from mlops_box.data.store import Refusal
 from mlops_box.monitoring.alerts import Alert, AlertKind, Severity
 from mlops_box.monitoring.budget import PAGE_OF
+from mlops_box.monitoring.rate import RateFinding
 from mlops_box.monitoring.values import Window
 from mlops_box.operations.monitor_reference import limits_of
 from mlops_box.operations.monitor_windows import Watched
@@ -40,8 +41,8 @@ class _Evidence:
     finding: dict[str, Any]
 
 
-def update_alerts(box: Box, watched: Watched) -> list[AlertChange]:
-    """Bring the alerts of one model up to what its windows and batches say."""
+def update_alerts(box: Box, watched: Watched, rate: RateFinding) -> list[AlertChange]:
+    """Bring the alerts of one model up to what its windows, its traffic and its batches say."""
     windows = box.windows.list(watched.model, number=watched.champion.number, limit=_HISTORY)
     changes: list[AlertChange] = []
     page_at = limits_of(watched.monitor).page_at
@@ -55,7 +56,7 @@ def update_alerts(box: Box, watched: Watched) -> list[AlertChange]:
             continue
         bad = evidence(judged) if outcome(judged[0]) != "fine" else None
         changes += _apply(box, watched, kind, bad, calm=_calm(box, watched, kind, judged[0]))
-    return changes + _data_alert(box, watched, windows)
+    return changes + _data_alert(box, watched, windows, rate)
 
 
 def watch_runs(box: Box) -> list[AlertChange]:
@@ -125,10 +126,11 @@ def _facts(window: Window) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _data_alert(box: Box, watched: Watched, windows: list[Window]) -> list[AlertChange]:
-    """One alert for what is wrong with the data: in live traffic, or in the newest batch at the gate."""
+def _data_alert(box: Box, watched: Watched, windows: list[Window], rate: RateFinding) -> list[AlertChange]:
+    """One alert for what is wrong with the data: in live traffic, in how much of it came, or in the newest batch."""
     newest = next((window for window in windows if window.data.outcome != "cannot_tell"), None)
     refusal = _standing_refusal(box, watched.project)
+    standing = box.alerts.unresolved(watched.model, "data")
     parts: list[str] = []
     finding: dict[str, Any] = {}
     if newest is not None and newest.data.outcome == "bad":
@@ -138,11 +140,17 @@ def _data_alert(box: Box, watched: Watched, windows: list[Window]) -> list[Alert
         broken = [check.message for check in refusal.verdict.batch_checks if not check.ok]
         parts.append(f"the newest batch was refused: {'; '.join(broken[:2]) or 'see its verdict'}")
         finding["refusal"] = {"id": refusal.id, "at": isoformat(refusal.at), "broken": broken}
-    if not parts:
-        judged = newest is not None or box.alerts.unresolved(watched.model, "data") is not None
-        return _apply(box, watched, "data", None, calm="the data are whole again") if judged else []
-    evidence = _Evidence("error", f"{watched.model}: {'; '.join(parts)}", finding)
-    return _apply(box, watched, "data", evidence, calm="")
+    severity: Severity = "error" if parts else "warning" if rate.pages else "info"
+    if rate.is_unusual:
+        parts.append(f"{rate.reason} from {str(rate.starts_at)[:16].replace('T', ' ')} UTC")
+        finding["rate"] = rate.to_dict()
+    if parts:
+        evidence = _Evidence(severity, f"{watched.model}: {'; '.join(parts)}", finding)
+        return _apply(box, watched, "data", evidence, calm="")
+    if standing is not None and "rate" in standing.finding and rate.outcome == "cannot_tell":
+        return []  # Not to know is not to be fine.
+    judged = newest is not None or standing is not None
+    return _apply(box, watched, "data", None, calm="the data are whole again") if judged else []
 
 
 def _standing_refusal(box: Box, project: str) -> Refusal | None:

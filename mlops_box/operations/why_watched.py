@@ -9,6 +9,7 @@ from mlops_box.clock import isoformat
 from mlops_box.monitoring.alerts import Alert
 from mlops_box.monitoring.budget import PAGE_OF
 from mlops_box.monitoring.decisions import Decision
+from mlops_box.monitoring.rate import FAR, RateFinding
 from mlops_box.monitoring.values import FeatureFinding, Finding, QualityFinding, TestResult
 from mlops_box.operations.decide import run_of
 from mlops_box.operations.explanation import Explanation
@@ -196,12 +197,25 @@ def _data_evidence(body: dict[str, Any]) -> tuple[list[str], list[str]]:
     if "data" in body:
         evidence.append(str(body["data"]["reason"]))
         otherwise.append("values in those columns as often as in the training data, and finite answers")
+    if "rate" in body:
+        rate = RateFinding(**body["rate"])
+        evidence += _rate_evidence(rate)
+        otherwise.append(f"{rate.low:.0f} to {rate.high:.0f} rows in that window")
     if "refusal" in body:
         refusal = body["refusal"]
         evidence.append(f"batch {refusal['id']} refused at {refusal['at']}")
         evidence += [f"  {message}" for message in refusal["broken"]]
         otherwise.append("a batch that keeps its contract: mlops-box check")
     return evidence, otherwise
+
+
+def _rate_evidence(rate: RateFinding) -> list[str]:
+    pages = "which pages" if rate.pages else f"{rate.page_at} of {PAGE_OF} page"
+    return [
+        f"window from {rate.starts_at}: {rate.reason}",
+        f"  chance {rate.p:.2g} without anything being wrong, {rate.limit:.3g} is allowed; less than a factor of {FAR:g} never counts",
+        f"  {rate.unusual} of the newest {rate.judged} judged windows had an unusual number of rows; {pages}",
+    ]
 
 
 def _pipeline_evidence(body: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -130,3 +130,36 @@ def test_corrected_truth_revises_the_window_and_ends_its_alert(case: Case) -> No
     assert alert.state == "resolved"
     reasons = [entry.facts["reason"] for entry in case.box.ledger.entries() if entry.act == "alert.resolved"]
     assert any("was revised and is fine" in reason for reason in reasons)
+
+
+def test_traffic_that_breaks_off_is_a_matter_of_the_data_although_no_window_holds_a_row(case: Case) -> None:
+    """The rows are as ever, and then there are none: no drift, no window, and not fine either."""
+    for hour in range(17):
+        ask(case, rows(40, seed=200 + hour))
+        case.pass_time(hours=1)
+    outcome = monitor(case.box)
+    assert outcome.alerts == ()
+    assert outcome.rates[MODEL].outcome == "fine"
+    case.pass_time(hours=1)
+    (opened,) = monitor(case.box).alerts
+    assert (opened.change, opened.alert.kind, opened.alert.severity) == ("opened", "data", "info")
+    assert "too few rows: no rows came" in opened.alert.title
+    case.pass_time(hours=1)
+    (paged,) = monitor(case.box).alerts
+    assert (paged.change, paged.alert.severity) == ("updated", "warning")
+    told = "\n".join(explain(case.box, paged.alert.id).lines)
+    assert "2 of the newest 3 judged windows had an unusual number of rows; which pages" in told
+    assert "rows in that window" in told
+    ask(case, rows(40, seed=300))
+    case.pass_time(hours=1)
+    (calm,) = monitor(case.box).alerts
+    assert calm.change == "resolved"
+
+
+def test_too_little_history_of_traffic_is_said_and_is_not_fine(case: Case) -> None:
+    for hour in range(3):
+        ask(case, rows(40, seed=200 + hour))
+        case.pass_time(hours=1)
+    rate = monitor(case.box).rates[MODEL]
+    assert rate.outcome == "cannot_tell"
+    assert rate.uncalibrated == "1 earlier windows of traffic, 15 are needed"
