@@ -19,6 +19,9 @@ from mlops_box.runs import RunStore
 
 if TYPE_CHECKING:
     from mlops_box.data.store import SnapshotStore
+    from mlops_box.edge.arrivals import ArrivalStore
+    from mlops_box.edge.devices import DeviceStore
+    from mlops_box.features.archive import FeatureArchive
     from mlops_box.features.online import OnlineStore
     from mlops_box.features.push import Pusher
     from mlops_box.features.store import DefinitionStore
@@ -106,6 +109,12 @@ class Box:
         return OnlineStore(self.home.features)
 
     @cached_property
+    def feature_archive(self) -> FeatureArchive:
+        from mlops_box.features.archive import FeatureArchive
+
+        return FeatureArchive(self.db, self.objects, self.ledger, self.clock, self.online)
+
+    @cached_property
     def pusher(self) -> Pusher:
         from mlops_box.features.push import Pusher
         from mlops_box.models.pins import active_definitions
@@ -146,6 +155,18 @@ class Box:
         from mlops_box.serving.tokens import TokenStore
 
         return TokenStore(self.db, self.ledger, self.clock)
+
+    @cached_property
+    def devices(self) -> DeviceStore:
+        from mlops_box.edge.devices import DeviceStore
+
+        return DeviceStore(self.db, self.ledger, self.clock)
+
+    @cached_property
+    def arrivals(self) -> ArrivalStore:
+        from mlops_box.edge.arrivals import ArrivalStore
+
+        return ArrivalStore(self.db, self.clock)
 
     @cached_property
     def windows(self) -> WindowStore:

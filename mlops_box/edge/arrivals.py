@@ -85,18 +85,14 @@ class ArrivalStore:
             row: Row = {"device": batch.device, "boot": batch.boot, "first_seq": first, "last_seq": last}
             tx.insert("device_ranges", row)
 
-    def foreign_ids(self, device: str, prefixes: Iterable[str]) -> set[str]:
-        """Those beginnings of prediction ids that this box or another device gave out: no device may speak of them."""
-        found = set()
-        for prefix in prefixes:
-            taken = self._db.one(
-                "SELECT 1 FROM segments WHERE id = :prefix "
-                "UNION SELECT 1 FROM device_ids WHERE prefix = :prefix AND device <> :device",
-                {"prefix": prefix, "device": device},
-            )
-            if taken is not None:
-                found.add(prefix)
-        return found
+    def is_foreign(self, device: str, prefix: str) -> bool:
+        """Whether prediction ids that begin so were given out by this box or another device: no device may speak of them."""
+        taken = self._db.one(
+            "SELECT 1 FROM segments WHERE id = :prefix "
+            "UNION SELECT 1 FROM device_ids WHERE prefix = :prefix AND device <> :device",
+            {"prefix": prefix, "device": device},
+        )
+        return taken is not None
 
     def add_ids(self, tx: Transaction, device: str, segment_id: str, ids: Iterable[str]) -> None:
         """Note which segment holds the predictions of these ids."""

@@ -124,7 +124,7 @@ def read_acknowledgement(
     raw = parse_object(dsse.unwrap(envelope, ACKNOWLEDGEMENT, trusted, revoked), "the acknowledgement")
     try:
         ranges = {
-            str(boot): [(_whole(first), _whole(last)) for first, last in found]
+            str(boot): [(whole(first), whole(last)) for first, last in found]
             for boot, found in raw["ranges"].items()
         }
         named, format_ = raw["device"], raw["format"]
@@ -163,9 +163,9 @@ def _records(lines: bytes) -> Iterator[Record]:
         if line:
             raw = json.loads(line)
             yield Record(
-                _whole(raw["seq"]),
-                _whole(raw["mono_us"]),
-                _whole(raw["at_us"]),
+                whole(raw["seq"]),
+                whole(raw["mono_us"]),
+                whole(raw["at_us"]),
                 str(raw["kind"]),
                 str(raw["body"]),
             )
@@ -176,14 +176,14 @@ def _checked(header: dict[str, Any], records: tuple[Record, ...]) -> Batch:
         raise ValueError(f"{len(records)} records where {header['records']} were announced")
     if not records:
         return Batch(header, "", 0, -1, ())
-    boot, first, last = str(header["boot"]), _whole(header["first"]), _whole(header["last"])
+    boot, first, last = str(header["boot"]), whole(header["first"]), whole(header["last"])
     sequence = [record.seq for record in records]
     if not boot or [first, last] != [sequence[0], sequence[-1]] or sorted(set(sequence)) != sequence:
         raise ValueError("its records are not in the order of their numbers")
     return Batch(header, boot, first, last, records)
 
 
-def _whole(value: Any) -> int:
+def whole(value: Any) -> int:
     """A number that a database can hold."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
         raise ValueError(f"{value!r} is no count")
