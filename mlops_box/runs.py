@@ -24,7 +24,7 @@ from mlops_box.ids import new_id
 from mlops_box.ledger import Ledger
 
 RunState = Literal["running", "completed", "failed", "refused", "rejected", "crashed", "cancelled"]
-RunKind = Literal["check", "train", "score", "monitor", "housekeeping"]
+RunKind = Literal["check", "train", "score", "monitor", "materialize", "housekeeping"]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from mlops_box.features.online import OnlineStore, key_text, mark_in, set_mark
 from mlops_box.project import ColumnRule
 
 MAX_PROBLEMS = 20
+# Beside a pushed event's own columns: its number, which grows with every event that arrives.
+NUMBER = "mlops_box_number"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -136,11 +138,7 @@ class EventDoor:
             known_us = values[self._source.known]
             if known_us is None:
                 known_us = values[self._source.known] = to_us(arrived)
-        if id_ is None:
-            # When it arrived is no part of what it is: a push that is sent again is the same event.
-            told = {name: value for name, value in values.items() if row.get(name) is not None}
-            id_ = sha256_hex(orjson.dumps(told))
-        return Event(id_, values, time_us, known_us)
+        return Event(id_ or content_id(self._source, values), values, time_us, known_us)
 
     def _value(self, column: Column, given: Any) -> Any:
         value = self._checks[column.name].typed(given)
@@ -157,7 +155,7 @@ class EventLog:
         self._store = store
 
     def append(
-        self, tx: Transaction, source: str, events: Sequence[Event], *, pushed: bool = True
+        self, tx: Transaction, source: str, declared: Source, events: Sequence[Event], *, pushed: bool = True
     ) -> list[Event]:
         """Keep events; those that are there already are left out of what is returned.
 
@@ -182,7 +180,7 @@ class EventLog:
             before = known.get(event.id) or (fresh[event.id].packed() if event.id in fresh else None)
             if before is None:
                 fresh[event.id] = event
-            elif not _same(before, event):
+            elif not _same(declared, before, event):
                 message = f"the id {event.id[:60]!r} stands for another event already"
                 problems.append({"row": index, "column": None, "rule": "id.conflict", "message": message})
         if problems:
@@ -225,13 +223,14 @@ class EventLog:
         )
         return event_table(declared, [row["row"] for row in rows])
 
-    def after(self, source: str, number: int, declared: Source) -> tuple[int, pa.Table]:
-        """The pushed events with greater numbers than ``number``, and the greatest number."""
+    def after(self, source: str, number: int, declared: Source) -> pa.Table:
+        """The pushed events with greater numbers than ``number``, in their order: an :func:`event_schema`."""
         rows = self._store.db.tuples(
             "SELECT number, row FROM events WHERE source = ? AND number > ? AND pushed = 1 ORDER BY number",
             (source, number),
         )
-        return (rows[-1][0] if rows else number), event_table(declared, [row for _, row in rows])
+        numbers = pa.array([number for number, _ in rows], pa.int64())
+        return event_table(declared, [row for _, row in rows]).append_column(NUMBER, numbers)
 
 
 def source_key(definition: Definition, name: str) -> str:
@@ -245,6 +244,11 @@ def event_table(source: Source, rows: Sequence[bytes]) -> pa.Table:
     schema = arrow_schema(source.columns)
     arrays = [pa.array([row.get(item.name) for row in values], item.type) for item in schema]
     return pa.table(arrays, schema=schema)
+
+
+def event_schema(source: Source) -> Any:
+    """The source's columns and :data:`NUMBER`."""
+    return arrow_schema(source.columns).append(pa.field(NUMBER, pa.int64()))
 
 
 def entity_of(event: Event, keys: Sequence[str]) -> str:
@@ -262,7 +266,12 @@ def from_us(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-def _same(stored: bytes, event: Event) -> bool:
-    """Whether a stored event says the same, but for when it arrived."""
-    before = orjson.loads(stored)
-    return all(before.get(name) == value for name, value in event.row.items() if value is not None)
+def content_id(source: Source, row: Mapping[str, Any]) -> str:
+    """The id of an event that has none: its content, but for when it was known."""
+    told = {name: value for name, value in row.items() if value is not None and name != source.known}
+    return sha256_hex(orjson.dumps(told))
+
+
+def _same(source: Source, stored: bytes, event: Event) -> bool:
+    """Whether a stored event says the same, but for when it was known."""
+    return content_id(source, orjson.loads(stored)) == content_id(source, event.row)

@@ -221,10 +221,10 @@ def pack(features: Sequence[Any]) -> bytes:
     return orjson.dumps(features, default=str)
 
 
-def mark(db: EmbeddedDatabase, name: str) -> int:
-    """A counter or high-water mark of the file; 0 when it was never set."""
+def mark(db: EmbeddedDatabase, name: str, default: int = 0) -> int:
+    """A counter or high-water mark of the file; ``default`` when it was never set."""
     rows = db.tuples("SELECT value FROM marks WHERE name = ?", (name,))
-    return int(rows[0][0]) if rows else 0
+    return int(rows[0][0]) if rows else default
 
 
 def mark_in(tx: Transaction, name: str, default: int = 0) -> int:

@@ -122,7 +122,7 @@ class Pusher:
         with self._store.write() as tx:
             for owner, source, events in read:
                 key = source_key(owner, source.name)
-                stored = self._log.append(tx, key, events)
+                stored = self._log.append(tx, key, source, events)
                 fresh.setdefault(key, []).extend(stored)
                 results.append((key, Pushed(source.name, len(stored), len(events) - len(stored))))
             updates = [(definition, self._update(tx, definition, fresh)) for definition in active]
