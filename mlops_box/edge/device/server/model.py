@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlops_box.errors import IntegrityError
 from mlops_box.models.golden import Golden, check_golden
@@ -11,11 +13,13 @@ from mlops_box.models.signature import Signature
 from mlops_box.monitoring.reference import Reference
 from mlops_box.serving.door import Door
 from mlops_box.serving.log_view import LogView
-from mlops_box.serving.protocols.interface import Interface
 from mlops_box.serving.row_model import RowModel
 from mlops_box.serving.truth import TruthReader
 
 from .contract import Contract
+
+if TYPE_CHECKING:
+    from mlops_box.serving.protocols.interface import Interface
 
 
 class Served:
@@ -48,10 +52,16 @@ class Served:
         self.door = Door(signature, contract.rules)
         self.rows = RowModel(self.ref, loaded)
         self.truths = TruthReader(signature)
-        self.interface = Interface(signature)
         self.log_view = LogView(
             signature, redact=contract.redact, share=contract.sample, time_column=contract.rules.time_column
         )
+
+    @cached_property
+    def interface(self) -> Interface:
+        """The model as the Open Inference Protocol sees it; made when that is first spoken."""
+        from mlops_box.serving.protocols.interface import Interface
+
+        return Interface(self.signature)
 
 
 def load(folder: Path, model: str, number: int, digest: str) -> Served:

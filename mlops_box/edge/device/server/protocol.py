@@ -8,12 +8,12 @@ from mlops_box.serving.protocols.infer import InferAnswer, parse_request, write_
 from mlops_box.serving.protocols.interface import PLATFORM
 
 from .. import AGENT_VERSION
+from .app import PROTOCOL_ROOT as ROOT
 from .device import Device
 from .exchange import JSON_TYPE, OCTETS, Answer, Request, json_answer
 from .model import Served
 from .recorder import Rows
 
-ROOT = "/v2"
 SERVER_NAME = "mlops-box-edge"
 EXTENSIONS = ("binary_tensor_data",)
 HEADER_LENGTH = b"inference-header-content-length"

@@ -8,7 +8,6 @@ rates), and up to :data:`CHECKPOINT_S` seconds of the histograms. Ground truth i
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections import deque
 from typing import Any, Dict, NamedTuple, Sequence, Union
@@ -25,10 +24,9 @@ from mlops_box.serving.records import PredictionIds, Truth
 
 from ..log import PREDICTION, TRUTH, WINDOW, Entry, RingLog
 from .histogram import Histograms
+from .journal import tell
 from .model import Served
 from .moments import event_times, utc_text
-
-log = logging.getLogger(__name__)
 
 BATCH = 200
 EVERY_S = 1.0
@@ -170,7 +168,7 @@ class Recorder:
             self._ring.append(entries, facts)
         except OSError as error:
             if self.problem is None:
-                log.error("the log cannot be written: %s", error)
+                tell(f"the log cannot be written: {error}")
             self.problem = f"the log cannot be written: {error}"
             given_up = max(0, len(entries) - MAX_QUEUED)
             self.unlogged += given_up

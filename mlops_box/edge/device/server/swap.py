@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import Callable
@@ -14,9 +13,8 @@ from ..place import Place
 from ..slots import Slot, read_slot
 from ..state import load as load_state
 from .device import Device
+from .journal import tell
 from .model import load
-
-log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 _LAYERS = ("runtime", "wheels")
@@ -63,7 +61,7 @@ class Follower:
             try:
                 self.look()
             except (OSError, Refused) as error:
-                log.error("state.json cannot be followed: %s", error)
+                tell(f"state.json cannot be followed: {error}")
 
     def look(self) -> None:
         """Compare once, and act.
@@ -84,7 +82,7 @@ class Follower:
         if wanted in (self._serving, self._refused):
             return
         if [slot.layers[layer] for layer in _LAYERS] != self._layers:
-            log.info("%s needs another runtime: starting anew", slot.version)
+            tell(f"{slot.version} needs another runtime: starting anew")
             self._restart()
             return
         self._turn(wanted, slot)
@@ -95,13 +93,13 @@ class Follower:
         try:
             served = load(self._place.bundle(wanted[0]), slot.model, slot.number, slot.version_digest)
         except BoxError as error:
-            log.error("%s does not take over: %s", slot.version, error.message)
+            tell(f"{slot.version} does not take over: {error.message}")
             self._refused = wanted
             self._device.swap_failed(slot.model, error)
             return
         self._device.swap(served, time.monotonic() - started_s)
         self._serving, self._refused = wanted, None
-        log.info("%s serves", slot.version)
+        tell(f"{slot.version} serves")
         self._on_swap(wanted[0])
 
     def _stamp(self) -> object:

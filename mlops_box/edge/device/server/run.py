@@ -1,0 +1,170 @@
+"""Puts the parts of the server together, and runs them until it is asked to stop.
+
+Modules that few starts need (names and tokens for who listens beyond the loopback interface) are imported where they are
+needed: from the start to the first prediction there is a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import gc
+import getopt
+import json
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from mlops_box.clock import SystemClock
+from mlops_box.errors import BoxError, UsageError
+from mlops_box.serving.guard import Guard
+from mlops_box.serving.problems import HttpProblem
+
+from ..atomic import write_whole
+from ..boot import boot_id
+from ..errors import Refused
+from ..log import RingLog
+from ..place import SLOTS, Place, find_place
+from ..slots import read_manifest, read_slot
+from .app import App, Outbox
+from .device import Device
+from .histogram import Histograms
+from .journal import tell
+from .model import load
+from .recorder import Recorder
+from .server import EdgeServer
+from .swap import Follower
+
+if TYPE_CHECKING:
+    from mlops_box.serving.authorization import Authorizer
+
+EXIT_RESTART = 75
+EXIT_FAILED = 2
+USAGE = "server --slot a|b [--root FOLDER] [--host ADDRESS] [--port NUMBER] [--allow-host NAME]..."
+
+
+class Options:
+    """What the agent asks for.
+
+    Attributes:
+        root: The device's folder; ``None``: the usual one.
+        port: 0 takes a free one.
+        names: Further names that the server is called by.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.root: str | None = None
+        self.slot, self.host, self.port = "", "127.0.0.1", 8080
+        self.names: list[str] = []
+        found, rest = getopt.getopt(arguments, "", ["root=", "slot=", "host=", "port=", "allow-host="])
+        for name, value in found:
+            if name == "--root":
+                self.root = value
+            elif name == "--slot":
+                self.slot = value
+            elif name == "--host":
+                self.host = value
+            elif name == "--port":
+                self.port = int(value)
+            else:
+                self.names.append(value)
+        if rest or self.slot not in SLOTS:
+            raise ValueError(USAGE)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve; 0 when it was asked to stop, 75 when it must be started anew, 2 when it cannot serve."""
+    try:
+        options = Options(arguments)
+    except (getopt.GetoptError, ValueError) as error:
+        tell(f"error: {error}; {USAGE}")
+        return EXIT_FAILED
+    try:
+        return _serve(find_place(options.root), options)
+    except (BoxError, Refused) as error:
+        tell(f"error: {error.message}" + (f"; {error.hint}" if error.hint else ""))
+    except OSError as error:
+        tell(f"error: {error}")
+    return EXIT_FAILED
+
+
+def _serve(place: Place, options: Options) -> int:
+    ended, restart = threading.Event(), threading.Event()
+    guard, authorizer = _access(place, options, ended)
+    name = options.slot
+    slot = read_slot(place, name)
+    if slot is None:
+        raise UsageError(f"slot {name} is empty", hint="mlops-edge install BUNDLE")
+    boot, clock = boot_id(place), SystemClock()
+    served = load(place.bundle(name), slot.model, slot.number, slot.version_digest)
+    ring = RingLog(place.log, read_manifest(place.slot(name)).limits.log_bytes)
+    histograms = Histograms()
+    recorder = Recorder(ring, boot, histograms, clock)
+    device = Device(served, ring, recorder, histograms, clock)
+    server = EdgeServer(App(device, guard, authorizer, _outbox(place)), options.host, options.port)
+
+    def announce(serving: str) -> None:
+        _announce(place, server.port, serving, boot, device.served.ref)
+
+    def again() -> None:
+        restart.set()
+        server.stop()
+
+    follower = Follower(place, device, name, slot, announce, again)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    recorder.start()
+    announce(name)
+    follower.start()
+    gc.freeze()
+    gc.enable()
+    server.run()
+    follower.stop()
+    ended.set()
+    recorder.stop()
+    ring.close()
+    return EXIT_RESTART if restart.is_set() else 0
+
+
+def _announce(place: Place, port: int, name: str, boot: str, version: str) -> None:
+    """``run/server.json``: who serves what, where."""
+    facts = {"pid": os.getpid(), "port": port, "slot": name, "boot": boot, "version": version}
+    write_whole(place.server, json.dumps(facts).encode())
+
+
+def _access(place: Place, options: Options, ended: threading.Event) -> tuple[Guard, Authorizer | None]:
+    """By which names the server is called, and whom it asks for a token: nobody on the loopback interface.
+
+    Raises:
+        UsageError: It can be reached from elsewhere, and its name or a token is missing.
+    """
+    if options.host in ("127.0.0.1", "localhost") and not options.names:
+        return Guard(), None
+    from mlops_box.serving.access import access_for
+    from mlops_box.serving.authorization import Authorizer
+
+    from .tokens import NAME, FileTokens
+
+    access = access_for(options.host, allow_hosts=options.names)
+    if not access.needs_token:
+        return Guard(hosts=access.hosts), None
+    tokens = FileTokens(place.root / NAME)
+    if not tokens.list():
+        raise UsageError(
+            "the server would ask for a token, and there is none",
+            hint="mlops-edge token NAME makes one; or listen at 127.0.0.1",
+        )
+    authorizer = Authorizer(tokens, SystemClock())
+    authorizer.follow(ended)
+    return Guard(hosts=access.hosts), authorizer
+
+
+def _outbox(place: Place) -> Outbox:
+    def next_batch(acknowledgement: bytes) -> bytes:
+        from ..sync import outbox_page
+
+        try:
+            return outbox_page(place, acknowledgement)
+        except Refused as error:
+            raise HttpProblem(403, "refused", error.message, hint=error.hint or None) from None
+
+    return next_batch
