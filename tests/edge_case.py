@@ -91,7 +91,7 @@ def wheel(members: Mapping[str, bytes] | None = None, arch: str = platform.machi
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in (members or {"tiny/__init__.py": b"", "tiny/_core.so": library}).items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 

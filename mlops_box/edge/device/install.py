@@ -81,6 +81,7 @@ def install(
         manifest = bundle.manifest
         there = _already(place, manifest)
         if there:
+            remove_strays(place)
             return Installed(manifest.version, there, already=True)
         state = _no_trial(load(place))
         remove_strays(place)
