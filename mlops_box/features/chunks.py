@@ -127,7 +127,7 @@ class EventParts:
         )
 
     def _number(self, sql: str) -> int:
-        return int(self._connection.execute(sql).fetchone()[0])
+        return int(self._connection.execute(sql).fetchall()[0][0])
 
 
 @contextlib.contextmanager
