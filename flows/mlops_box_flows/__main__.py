@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from mlops_box.errors import BoxError, ExitCode, SourceError
+from mlops_box.errors import BoxError, ExitCode, SourceError, UsageError
 from mlops_box.home import Home, home_from
 from mlops_box.ids import parse_ref
 from mlops_box.interrupt import end_interrupted
@@ -125,6 +125,35 @@ def monitor(project: Path | None, model: str | None, home: Path | None, trigger:
             subject=name or "all",
             trigger=trigger,
             launch="deployment" if served else "here",
+            return_state=True,
+        )
+
+    _run(home, start, as_json=as_json)
+
+
+@command.command()
+@click.option("--view", help="Only this feature view [default: all].")
+@click.option("--until", help="Leave out what happened or was known later.")
+@_home
+@_trigger
+@_json
+def materialize(view: str | None, until: str | None, home: Path | None, trigger: str, as_json: bool) -> None:
+    """Bring features up to date, in files and online."""
+    from mlops_box.data.times import parse_time_text
+
+    moment = parse_time_text(until) if until is not None else None
+    if until is not None and moment is None:
+        raise UsageError(f"--until {until!r} is no time", hint="write 2026-01-31T12:00:00Z")
+
+    async def start(place: Home) -> Any:
+        from mlops_box_flows.materialize import materialize as flow
+
+        return await flow(
+            home=str(place.root),
+            view=view,
+            until=moment,
+            subject=view or "all",
+            trigger=trigger,
             return_state=True,
         )
 

@@ -42,9 +42,18 @@ def plans(home: Home, projects: list[RegisteredProject]) -> list[Plan]:
         found += [
             _plan("train", project.name, schedule.train, training, tag),
             _plan("monitor", project.name, schedule.monitor, watching, tag),
+            *_materializing(project, shared, tag),
             _plan("score", project.name, None, {"model": project.model_name, **shared}, tag),
         ]
     return found
+
+
+def _materializing(project: RegisteredProject, shared: dict[str, Any], tag: str) -> list[Plan]:
+    """Nothing for a project without feature views."""
+    if not project.declaration.features.views:
+        return []
+    parameters = {"project": project.name, "subject": project.name, **shared}
+    return [_plan("materialize", project.name, project.declaration.schedule.materialize, parameters, tag)]
 
 
 def _housekeeping(tag: str, root: str, projects: list[RegisteredProject]) -> Plan:

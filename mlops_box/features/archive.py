@@ -135,6 +135,10 @@ class FeatureArchive:
         """The greatest number of a source's pushed events that are in a file."""
         return _last_event(self._db, key)
 
+    def waiting(self, key: str) -> int:
+        """How many pushed events of a source are in no file yet."""
+        return self._log.count_after(key, self.folded(key))
+
     def pushed(self, definition: Definition, source: Source) -> pa.Table:
         """All pushed events of a source, in files and not yet, with its columns and their numbers."""
         key = source_key(definition, source.name)

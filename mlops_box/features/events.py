@@ -232,6 +232,13 @@ class EventLog:
         numbers = pa.array([number for number, _ in rows], pa.int64())
         return event_table(declared, [row for _, row in rows]).append_column(NUMBER, numbers)
 
+    def count_after(self, source: str, number: int) -> int:
+        """How many pushed events have greater numbers than ``number``."""
+        rows = self._store.db.tuples(
+            "SELECT count(*) FROM events WHERE source = ? AND number > ? AND pushed = 1", (source, number)
+        )
+        return int(rows[0][0])
+
 
 def source_key(definition: Definition, name: str) -> str:
     """What a source is called in the box, where several projects may have one of that name."""

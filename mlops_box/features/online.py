@@ -150,6 +150,15 @@ class OnlineStore:
         rows = self.db.tuples(_NEWEST_OF_MANY, (view, orjson.dumps(entities).decode()))
         return {entity: _read(*rest) for entity, *rest in rows}
 
+    def extent(self, digest: str) -> tuple[int, int | None]:
+        """How many entities a definition has observations of, and the time of the newest one."""
+        rows = self.db.tuples(
+            "SELECT count(DISTINCT entity), max(time_us) FROM observations WHERE view = "
+            "(SELECT number FROM views WHERE digest = ?)",
+            (digest,),
+        )
+        return int(rows[0][0]), rows[0][1]
+
     def version(self) -> tuple[int, int]:
         """Changes when anybody has committed."""
         return self._writes, int(self.db.tuples("PRAGMA data_version")[0][0])

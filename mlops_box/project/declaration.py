@@ -280,9 +280,10 @@ class Schedule(Declared):
 
     train: str | None = None
     monitor: str | None = None
+    materialize: str | None = Field(None, description="Bring the feature views up to date.")
     housekeeping: str | None = None
 
-    @field_validator("train", "monitor", "housekeeping")
+    @field_validator("train", "monitor", "materialize", "housekeeping")
     @classmethod
     def _cron(cls, value: str | None) -> str | None:
         return check_cron(value) if value is not None else None
@@ -321,14 +322,16 @@ class Project(Declared):
     @model_validator(mode="after")
     def _rollout_key_is_a_column(self) -> Project:
         key = self.serve.rollout.key
-        known = {*self.model.features, *self.data.key, *self.data.contract.columns, self.data.time}
+        features = self.features.columns_of(self.model.features)
+        known = {*features, *self.data.key, *self.data.contract.columns, self.data.time}
         if key is not None and key not in known:
             raise ValueError(f"[serve.rollout] key names {key!r}, which is no column that a request may hold")
         return self
 
     @model_validator(mode="after")
     def _redacted_are_columns(self) -> Project:
-        known = {*self.model.features, *self.data.key, *self.data.contract.columns, self.model.target}
+        features = self.features.columns_of(self.model.features)
+        known = {*features, *self.data.key, *self.data.contract.columns, self.model.target}
         declared = [("serve", column) for column in self.serve.redact]
         declared += [("edge", column) for column in self.edge.redact or ()]
         for section, column in declared:

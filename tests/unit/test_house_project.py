@@ -151,6 +151,7 @@ remind = "12h"
 [schedule]
 train = "0 3 * * *"
 monitor = "*/10 * * * *"
+materialize = "15 * * * *"
 housekeeping = "30 2 * * *"
 
 [edge]

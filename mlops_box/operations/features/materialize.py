@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_box.box import Box
+from mlops_box.clock import isoformat
 from mlops_box.features.archive import Mark
 from mlops_box.features.chunks import CHUNK_EVENTS, EventParts, event_parts
 from mlops_box.features.definition import Definition, Source
@@ -45,6 +46,9 @@ class MaterializedView:
     anew: bool
     until: datetime | None
 
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"until": isoformat(self.until) if self.until is not None else None}
+
 
 @dataclass(frozen=True)
 class MaterializeOutcome:
@@ -59,13 +63,15 @@ class MaterializeOutcome:
     views: tuple[MaterializedView, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        views = [view.to_dict() for view in self.views]
+        return {"run_id": self.run_id, "folded": self.folded, "views": views}
 
 
 def materialize(
     box: Box,
     *,
     view: str | None = None,
+    project: str | None = None,
     until: datetime | None = None,
     steps: Steps | None = None,
     progress: Progress | None = None,
@@ -77,6 +83,7 @@ def materialize(
 
     Args:
         view: Only this one, in every version that is in use; all when ``None``.
+        project: Only the views of this one.
         until: Not what happened or was known later; everything there is when ``None``.
         chunk_events: Events in one part, at most.
 
@@ -86,11 +93,15 @@ def materialize(
         BusyError: Another process is materialising the same view.
         StorageError: The disk is full; the parts before are kept.
     """
-    wanted = [item for item in active_definitions(box.db, box.features) if view in (None, item.name)]
+    wanted = [
+        item
+        for item in active_definitions(box.db, box.features)
+        if view in (None, item.name) and project in (None, item.project)
+    ]
     if view is not None and not wanted:
         box.features.get(view)  # says so
     with recorded_run(
-        box, "materialize", wanted[0].project if view is not None else "box", trigger=trigger,
+        box, "materialize", project or (wanted[0].project if view is not None else "box"), trigger=trigger,
         params={"view": view}, flow_run_id=flow_run_id, steps=steps, progress=progress,
     ) as (run, recorded):  # fmt: skip
         work = _Work(box, recorded, box.home.scratch / run.id, chunk_events)
