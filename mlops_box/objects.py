@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -138,6 +138,22 @@ class ObjectStore:
                     path.unlink()
                     swept += 1
         return swept
+
+    def forget(self, tx: Transaction, digests: Sequence[str]) -> None:
+        """Strike objects from the register, in the transaction that takes away the last reference to them."""
+        for digest in digests:
+            tx.execute("DELETE FROM objects WHERE digest = ?", (digest,))
+
+    def remove_files(self, digests: Sequence[str]) -> None:
+        """Remove the files of objects that were forgotten, once that is committed; one that was stored anew stays.
+
+        Raises:
+            StorageError: A file cannot be removed; nothing refers to it any more.
+        """
+        for digest in digests:
+            with _storing(f"object {digest}", doing="remove"):
+                if not self._registered(digest):
+                    self._path(digest).unlink(missing_ok=True)
 
     def _holds(self, digest: str) -> bool:
         """Does a whole file of this digest stand, durable? One that a crash left before its row is made so."""

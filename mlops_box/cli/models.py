@@ -12,10 +12,6 @@ from mlops_box.cli.common import emit, home_option, json_option, open_box, table
 
 if TYPE_CHECKING:
     from mlops_box.models.values import ModelVersion
-    from mlops_box.operations.compare_versions import VersionDiff
-
-
-_WIDTH = 40
 
 
 @click.group("models", short_help="Model versions, aliases, gates and cards.")
@@ -166,11 +162,12 @@ def approve_command(ref: str, reason: str, break_glass: bool, home: Path | None,
 @json_option
 def diff(a: str, b: str, home: Path | None, as_json: bool) -> None:
     """What differs between two versions: metrics, gates, features, environment, lineage."""
+    from mlops_box.cli.version_text import diff_text
     from mlops_box.operations.compare_versions import compare_versions
 
     with open_box(home, read_only=True) as box:
         found = compare_versions(box, a, b)
-    emit(found.to_dict(), as_json=as_json, text=lambda: _diff_text(found))
+    emit(found.to_dict(), as_json=as_json, text=lambda: diff_text(found))
 
 
 @command.command("export", short_help="Write a version as plain files.")
@@ -190,6 +187,33 @@ def export(ref: str, out: Path, home: Path | None, as_json: bool) -> None:
         outcome.to_dict(),
         as_json=as_json,
         text=f"{outcome.version.ref} is in {outcome.folder}: {', '.join(outcome.files)}",
+    )
+
+
+@command.command("delete", short_help="Delete a version that never did anything.")
+@click.argument("ref")
+@click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@click.option("--confirm", required=True, metavar="REF", help="The version again, as NAME@NUMBER.")
+@home_option
+@json_option
+def delete_command(ref: str, reason: str, confirm: str, home: Path | None, as_json: bool) -> None:
+    """Delete a version that never served, with the files that only it has; its ledger entries stay.
+
+    What an alias, a rollout, a window, an approval or a device refers to stays, and so does a model's newest version.
+    """
+    from mlops_box.errors import UsageError
+    from mlops_box.operations.delete_version import delete_version
+    from mlops_box.units import format_size
+
+    with open_box(home) as box:
+        version = box.models.get(ref)
+        if confirm != version.ref:
+            raise UsageError(f"--confirm {confirm!r} is not {version.ref}", hint=f"--confirm {version.ref}")
+        gone = delete_version(box, version.ref, reason=reason)
+    emit(
+        gone.to_dict(),
+        as_json=as_json,
+        text=f"{version.ref} is gone, with {len(gone.digests)} files ({format_size(gone.size_bytes)})",
     )
 
 
@@ -263,48 +287,4 @@ def _show_text(version: ModelVersion, aliases: dict[str, int], champion: dict[st
             table(["FILE", "SHA-256"], sorted(version.files.items()), empty="no files"),
             f"next\n  mlops-box models card {version.ref}\n  mlops-box why {version.ref}",
         ]
-    )
-
-
-def _diff_text(found: VersionDiff) -> str:
-    sections = [
-        ("metrics", found.metrics),
-        ("gates", found.gates),
-        ("features", found.features),
-        ("environment", found.environment),
-        ("lineage", found.lineage),
-    ]
-    parts = []
-    for title, changes in sections:
-        if changes:
-            headers = [title.upper(), found.a, found.b]
-            lines = [(change.what, *_shortened(change.a, change.b)) for change in changes]
-            parts.append(table(headers, lines, empty=""))
-        else:
-            parts.append(f"{title}: no difference")
-    if not found.same_rows:
-        parts.append(
-            "note: the two were measured on different held-out rows; their metrics alone do not say which is better"
-        )
-    return "\n\n".join(parts)
-
-
-def _shortened(a: object, b: object) -> tuple[object, object]:
-    """Long texts from where they begin to differ."""
-    if not (isinstance(a, str) and isinstance(b, str)):
-        return _short(a), _short(b)
-    pairs = zip(a, b, strict=False)
-    common = next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(a), len(b)))
-    if max(len(a), len(b)) <= _WIDTH or common < 8:
-        return _short(a), _short(b)
-    start = max(common - 8, 0)
-    return _short("…" + a[start:]), _short("…" + b[start:])
-
-
-def _short(value: object) -> object:
-    text = str(value)
-    return (
-        value
-        if value is None or isinstance(value, float) or len(text) <= _WIDTH
-        else text[: _WIDTH - 1] + "…"
     )

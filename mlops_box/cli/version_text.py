@@ -1,13 +1,18 @@
-"""Metrics and gates of a version as text; shared by `train` and `models`."""
+"""Versions as text: metrics, gates, what differs between two; shared by `train` and `models`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlops_box.cli.common import table
+
+if TYPE_CHECKING:
+    from mlops_box.operations.compare_versions import VersionDiff
+
+_WIDTH = 40
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
@@ -42,3 +47,48 @@ def gates_text(gates: Sequence[Mapping[str, Any]]) -> str:
         message = "".join(letter if letter.isprintable() else "�" for letter in str(gate["message"]))
         lines.append(f"  {click.style(mark, fg=colour)} {gate['name']}: {message}")
     return "\n".join(lines) if lines else "  none declared"
+
+
+def diff_text(found: VersionDiff) -> str:
+    """What differs between two versions, a table a section."""
+    sections = [
+        ("metrics", found.metrics),
+        ("gates", found.gates),
+        ("features", found.features),
+        ("environment", found.environment),
+        ("lineage", found.lineage),
+    ]
+    parts = []
+    for title, changes in sections:
+        if changes:
+            headers = [title.upper(), found.a, found.b]
+            lines = [(change.what, *_shortened(change.a, change.b)) for change in changes]
+            parts.append(table(headers, lines, empty=""))
+        else:
+            parts.append(f"{title}: no difference")
+    if not found.same_rows:
+        parts.append(
+            "note: the two were measured on different held-out rows; their metrics alone do not say which is better"
+        )
+    return "\n\n".join(parts)
+
+
+def _shortened(a: object, b: object) -> tuple[object, object]:
+    """Long texts from where they begin to differ."""
+    if not (isinstance(a, str) and isinstance(b, str)):
+        return _short(a), _short(b)
+    pairs = zip(a, b, strict=False)
+    common = next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(a), len(b)))
+    if max(len(a), len(b)) <= _WIDTH or common < 8:
+        return _short(a), _short(b)
+    start = max(common - 8, 0)
+    return _short("…" + a[start:]), _short("…" + b[start:])
+
+
+def _short(value: object) -> object:
+    text = str(value)
+    return (
+        value
+        if value is None or isinstance(value, float) or len(text) <= _WIDTH
+        else text[: _WIDTH - 1] + "…"
+    )

@@ -255,8 +255,13 @@ class ModelStore:
                 f"{ref.name} has no champion yet",
                 hint=f"mlops-box models list --model {ref.name} shows its versions and why they were rejected",
             )
+        deleted = self._db.one(
+            "SELECT at, actor FROM ledger WHERE subject = ? AND act = 'model.delete'", (f"version:{ref}",)
+        )
         return NotFoundError(
-            f"there is no version {ref}", hint=f"mlops-box models list --model {ref.name} shows what there is"
+            f"there is no version {ref}"
+            + (f": {deleted['actor']} deleted it on {deleted['at'][:10]}" if deleted else ""),
+            hint=f"mlops-box models list --model {ref.name} shows what there is",
         )
 
     def list(self, model: str | None = None, *, limit: int = 100) -> list[ModelVersion]:

@@ -17,7 +17,7 @@ from mlops_box.progress import Progress, SilentProgress
 BACKUP_FILE = "backup.json"
 
 # Who refers to which object; each query gives (owner, digest).
-_REFERENCES = (
+REFERENCES = (
     "SELECT 'snapshot ' || id AS owner, id AS digest FROM snapshots",
     "SELECT 'quarantine of snapshot ' || id AS owner, quarantine_digest AS digest FROM snapshots "
     "WHERE quarantine_digest IS NOT NULL",
@@ -94,7 +94,7 @@ def verify(
             problems.append(Problem(f"object {row['digest']}", f"{found} ({row['kind']})"))
         progress.advance()
     progress.end()
-    references = [row for query in _REFERENCES for row in box.db.read(query)]
+    references = [row for query in REFERENCES for row in box.db.read(query)]
     known = {row["digest"] for row in objects}
     problems += [
         Problem(row["owner"], f"its object {row['digest']} is not registered")

@@ -48,6 +48,8 @@ class Driver:
             "/": "slash",
             "@": "at",
             "-": "minus",
+            "[": "left_square_bracket",
+            "]": "right_square_bracket",
         }
         await self.pilot.press(*(names.get(letter, letter) for letter in text))
         await self.settle()

@@ -194,4 +194,5 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         pane = self.query_one("#act-problem", Static)
         pane.display = True
         pane.update(self.app.look.text(problem, "bad"))
-        self._focus_next()
+        wrong = self._missing() or self._asked[-1]
+        self._input(wrong).focus()

@@ -49,7 +49,7 @@ class Journal:
     def taken_back(self, number: int) -> None:
         """It was undone, and cannot be again."""
         entry = self._entries[number]
-        self._entries[number] = replace(entry, outcome=f"{entry.outcome} (undone)", undo=None)
+        self._entries[number] = replace(entry, outcome=f"undone: {entry.outcome}", undo=None)
 
     def undoable(self, now: datetime) -> JournalEntry | None:
         """The newest entry that can be taken back."""

@@ -12,6 +12,7 @@ from mlops_box.models.values import GateResult
 from mlops_box.operations.views import VersionDetail, VersionRow, version_detail
 from mlops_box.units import format_size
 from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.delete import DELETE
 from mlops_box_tui.acts.edge import EXPORT
 from mlops_box_tui.acts.models import APPROVE, PROMOTE, ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
@@ -25,7 +26,7 @@ class VersionScreen(DetailScreen[VersionDetail]):
     """A version by ``name@7`` or ``name@alias``."""
 
     TABS = ("metrics", "gates", "signature", "lineage", "files", "acts")
-    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT)
+    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT, DELETE)
     BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> VersionDetail:

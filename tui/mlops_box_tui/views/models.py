@@ -11,6 +11,7 @@ from mlops_box.box import Box
 from mlops_box.operations.views import ModelRow, Page, Query, VersionRow, list_models, list_versions
 from mlops_box.units import format_size
 from mlops_box_tui.acts.act import act_bindings
+from mlops_box_tui.acts.delete import DELETE
 from mlops_box_tui.acts.edge import EXPORT
 from mlops_box_tui.acts.models import APPROVE, PROMOTE, ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
@@ -83,7 +84,7 @@ class VersionsView(ListView[VersionRow]):
     """The versions of one model, newest first."""
 
     NAME = "versions"
-    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT)
+    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT, DELETE)
     BINDINGS = act_bindings(ACTS)
     COLUMNS = (
         Column("number", "version", 8, sortable=True),

@@ -14,6 +14,7 @@ from mlops_box.operations.views import Page, ServedModel, ServingStatus
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.models import ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS
+from mlops_box_tui.acts.servers import DOWN, UP
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.version import VersionScreen
@@ -44,7 +45,7 @@ class ServingView(ListView[ServedModel]):
     """One line a version that answers."""
 
     NAME = "serving"
-    ACTS = (ROLL_BACK, *ROLLOUT_ACTS)
+    ACTS = (ROLL_BACK, UP, DOWN, *ROLLOUT_ACTS)
     COLUMNS = (
         Column("model", "model", 18, flex=True),
         Column("number", "version", 8),
