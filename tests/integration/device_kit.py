@@ -49,7 +49,8 @@ def make_place(root: Path) -> Place:
     site.mkdir(parents=True)
     for name in WHEELS:
         found = importlib.util.find_spec("numpy")
-        assert found is not None and found.origin is not None
+        assert found is not None
+        assert found.origin is not None
         (site / name).symlink_to(Path(found.origin).parents[1] / name)
     return place
 
