@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import distribution
 from pathlib import Path
 
-from mlops_box.edge.bundle import Description, Kind, Limits, layer_of, pack
+from mlops_box.canonical import sha256_hex
+from mlops_box.edge.bundle import Description, Kind, Limits, layer_of, pack, stored_zip
 from mlops_box.edge.keys import KeyChange
 from mlops_box.edge.signing import key_id, public_key
+from mlops_box.edge.slim import UNUSED
 from mlops_box.edge.statement import Provenance
-from mlops_box.edge.targets import find_target
+from mlops_box.edge.targets import Target, Wheel, find_target
+from mlops_box.edge.wheels import WheelCache
 
 TARGET = find_target("linux-x86_64-cp311")
 FILES = {
@@ -36,13 +42,16 @@ def small_bundle(
     signers: Sequence[bytes], files: Mapping[str, bytes] = FILES, description: Description | None = None
 ) -> bytes:
     """The bytes of a small bundle."""
-    provenance = Provenance(
+    return pack(description or described(files), files, small_provenance(), signers)
+
+
+def small_provenance() -> Provenance:
+    return Provenance(
         external={"model": "pump", "number": 3, "target": TARGET.name, "kind": "full"},
         internal={"run_id": "r", "git_commit": None, "seed": 0},
         inputs={"snapshot": "5" * 64},
         program="mlops-box@0",
     )
-    return pack(description or described(files), files, provenance, signers)
 
 
 def trusting(*privates: bytes) -> dict[str, bytes]:
@@ -55,3 +64,25 @@ def write_bundle(folder: Path, signers: Sequence[bytes], name: str = "pump-3.mbx
     file = folder / name
     file.write_bytes(small_bundle(signers))
     return file
+
+
+def installed_target(folder: Path) -> tuple[Target, WheelCache]:
+    """This machine as a target, with the numpy and onnxruntime that run the tests; their wheels lie in ``folder``.
+
+    A device's files without a network: the wheels are put together again from what was installed.
+    """
+    abi, machine = f"cp3{sys.version_info.minor}", platform.machine()
+    wheels = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("numpy", "onnxruntime"):
+        found = distribution(name)
+        members = sorted(
+            (str(item), Path(str(found.locate_file(item))).read_bytes())
+            for item in found.files or ()
+            if ".." not in item.parts and item.suffix not in (".pyc", ".pyi") and not UNUSED.search(str(item))
+        )
+        file, data = f"{name}-{found.version}-{abi}-{abi}-linux_{machine}.whl", stored_zip(members)
+        (folder / file).write_bytes(data)
+        wheels.append(Wheel(name, found.version, file, sha256_hex(data), len(data)))
+    python = f"3.{sys.version_info.minor}"
+    return Target(f"linux-{machine}-{abi}", machine, python, "2.17", tuple(wheels)), WheelCache(folder)

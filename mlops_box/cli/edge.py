@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import click
 
 from mlops_box.cli.common import emit, home_option, json_option, open_box, table
-
-if TYPE_CHECKING:
-    from mlops_box.operations.edge.bundle import BundleFacts
-    from mlops_box.operations.edge.export import ExportReport
-    from mlops_box.operations.edge.keys import KeyFacts
-    from mlops_box.operations.edge.simulate import Simulation
-
 
 _KEY_HELP = "A trusted public key, 64 hex digits [default: this box's own]."
 
@@ -74,6 +67,7 @@ def export(
     The same version, declaration and keys always give the same bytes. Wheels are fetched by pip once and kept; with them
     there, no network is needed.
     """
+    from mlops_box.cli.edge_text import export_text
     from mlops_box.edge.targets import find_target
     from mlops_box.operations.edge.export import ExportRequest, export_bundle
     from mlops_box.progress import TerminalProgress
@@ -81,23 +75,7 @@ def export(
     request = ExportRequest(find_target(target), model_only=model_only, int8=int8, slim=slim)
     with open_box(home) as box, TerminalProgress() as progress:
         report = export_bundle(box, ref, request, out=out, progress=progress)
-    emit(report.to_dict(), as_json=as_json, text=lambda: _export_text(report))
-
-
-def _export_text(report: ExportReport) -> str:
-    from mlops_box.units import format_size
-
-    parts = [f"{name} {format_size(size)}" for name, size in report.sizes.items() if size and name != "whole"]
-    parity = report.parity
-    lines = [
-        f"{report.path}: {report.version} for {report.request.target.name}, {report.request.kind}, "
-        f"{format_size(report.sizes['whole'])} ({', '.join(parts)})",
-        f"signed by {', '.join(report.key_ids)}; sha256 {report.sha256[:16]}",
-        f"parity: largest difference {parity['max_abs_difference']:.2g} on {parity['rows']} rows",
-    ]
-    if report.int8 is not None:
-        lines.append(f"{report.precision}: {report.int8.reason}")
-    return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
+    emit(report.to_dict(), as_json=as_json, text=lambda: export_text(report))
 
 
 @command.command("inspect", short_help="What a bundle says of itself.")
@@ -107,10 +85,11 @@ def _export_text(report: ExportReport) -> str:
 @json_option
 def inspect(file: Path, keys: tuple[str, ...], home: Path | None, as_json: bool) -> None:
     """What a bundle says of itself, and whether that is verified; nothing is extracted or run."""
+    from mlops_box.cli.edge_text import facts_text
     from mlops_box.operations.edge.bundle import inspect_bundle
 
     facts = inspect_bundle(file, trusted=_trusted(keys, home))
-    emit(facts.to_dict(), as_json=as_json, text=lambda: _facts_text(facts))
+    emit(facts.to_dict(), as_json=as_json, text=lambda: facts_text(facts))
 
 
 @command.command("verify", short_help="Check a bundle, down to its model's answers.")
@@ -139,31 +118,6 @@ def _trusted(keys: tuple[str, ...], home: Path | None) -> dict[str, bytes]:
         return box_keys(box)
 
 
-def _facts_text(facts: BundleFacts) -> str:
-    from mlops_box.units import format_size
-
-    if facts.verified_by is not None:
-        trust = f"verified: every byte is under the signature of {facts.verified_by}"
-    else:
-        trust = f"NOT VERIFIED: it says it is signed by {', '.join(facts.signers) or 'nobody'}, which is not trusted here"
-    lines = [
-        f"{facts.path.name}: {facts.version}, {facts.kind}, format {facts.format}, {format_size(facts.size_bytes)}",
-        trust,
-        f"  for       {facts.target or 'no device (an old format)'}",
-        f"  task      {facts.task}, {facts.precision}",
-        f"  version   {facts.version_digest[:16]}",
-        f"  snapshot  {facts.snapshot_id[:16]}",
-        f"  epoch     {facts.epoch}",
-    ]
-    if facts.onnx:
-        lines.append("  runtime   " + ", ".join(f"{name} {value}" for name, value in facts.onnx.items()))
-    lines += [f"  layer     {name} {digest[:16]}" for name, digest in (facts.layers or {}).items()]
-    files = table(
-        ["FILE", "SIZE"], [(name, format_size(size)) for name, size in facts.files.items()], empty=""
-    )
-    return "\n".join([*lines, "", files])
-
-
 @command.command("simulate", short_help="Install and run a bundle in a clean place, and measure.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -178,37 +132,16 @@ def simulate(file: Path, base: Path | None, keys: tuple[str, ...], home: Path | 
     Prints its size, the time from start to first answer, memory and latency as measured here. Exit code 1: the device
     would not have taken it, for example because it answers its golden rows otherwise.
     """
+    from mlops_box.cli.edge_text import simulation_text
     from mlops_box.operations.edge.simulate import simulate_bundle
     from mlops_box.progress import TerminalProgress
 
     trusted = _trusted(keys, home)
     with TerminalProgress() as progress:
         done = simulate_bundle(file, trusted=trusted, base=base, progress=progress)
-    emit(done.to_dict(), as_json=as_json, text=lambda: _simulation_text(done))
+    emit(done.to_dict(), as_json=as_json, text=lambda: simulation_text(done))
     if not done.is_good:
         raise click.exceptions.Exit(1)
-
-
-def _simulation_text(done: Simulation) -> str:
-    from mlops_box.units import format_duration, format_size
-
-    network = (
-        "no network" if done.isolated else "network NOT cut off: this user may make no network namespace"
-    )
-    lines = [f"{done.version} on Python {done.python}, {network}"]
-    shown: list[tuple[str, str | None]] = [
-        ("bundle", format_size(done.bundle_bytes)),
-        ("installed", done.installed_bytes and format_size(done.installed_bytes)),
-        ("install", done.install_s and format_duration(done.install_s)),
-        ("cold start", done.cold_start_s and f"{done.cold_start_s * 1000:.0f} ms from start to first answer"),
-        ("memory", done.server_rss_bytes and f"{format_size(done.server_rss_bytes)} server RSS"),
-        ("latency", done.p50_ms and f"p50 {done.p50_ms:.2f} ms, p99 {done.p99_ms:.2f} ms, {done.requests} requests"),
-        ("confirmed", done.confirmed),
-        ("update", done.updated_to and f"to {done.updated_to} in {format_duration(done.update_s or 0)}"
-         f"{', without a restart' if done.in_place else ''}"),
-        ("FAILED", done.failed),
-    ]  # fmt: skip
-    return "\n".join([*lines, *(f"  {name:<11}{value}" for name, value in shown if value)])
 
 
 @command.group("keys", short_help="The keys that bundles are signed with.")
@@ -221,11 +154,12 @@ def keys_group() -> None:
 @json_option
 def show_keys_command(home: Path | None, as_json: bool) -> None:
     """The public key, for those who verify bundles; the old ones that still sign along; those revoked."""
+    from mlops_box.cli.edge_text import keys_text
     from mlops_box.operations.edge.keys import show_keys
 
     with open_box(home) as box:
         facts = show_keys(box)
-    _emit_keys(facts, as_json=as_json)
+    emit(facts.to_dict(), as_json=as_json, text=lambda: keys_text(facts))
 
 
 @keys_group.command("rotate", short_help="Sign with a new key.")
@@ -236,11 +170,12 @@ def rotate(home: Path | None, as_json: bool) -> None:
 
     Once every device has had a bundle since, revoke the old key.
     """
+    from mlops_box.cli.edge_text import keys_text
     from mlops_box.operations.edge.keys import rotate_key
 
     with open_box(home) as box:
         facts = rotate_key(box)
-    _emit_keys(facts, as_json=as_json)
+    emit(facts.to_dict(), as_json=as_json, text=lambda: keys_text(facts))
 
 
 @keys_group.command("revoke", short_help="Trust a key no more.")
@@ -253,19 +188,9 @@ def revoke(key_id: str, reason: str, home: Path | None, as_json: bool) -> None:
 
     A device that trusts no other key must be given the new one by hand: mlops-edge keys.
     """
+    from mlops_box.cli.edge_text import keys_text
     from mlops_box.operations.edge.keys import revoke_key
 
     with open_box(home) as box:
         facts = revoke_key(box, key_id, reason=reason)
-    _emit_keys(facts, as_json=as_json)
-
-
-def _emit_keys(facts: KeyFacts, *, as_json: bool) -> None:
-    def text() -> str:
-        lines: list[tuple[str, Any]] = [
-            ("key", facts.key_id), ("public", facts.public_key), ("ssh", facts.allowed_signer),
-            *(("old", name) for name in facts.old), *(("revoked", name) for name in facts.revoked),
-        ]  # fmt: skip
-        return "\n".join(f"{name:<8}{value}" for name, value in lines)
-
-    emit(facts.to_dict(), as_json=as_json, text=text)
+    emit(facts.to_dict(), as_json=as_json, text=lambda: keys_text(facts))

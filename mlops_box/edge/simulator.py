@@ -25,6 +25,7 @@ _START_S = 60.0
 _TURN_S = 30.0
 _WARM_UP = 50
 _REQUESTS = 1000
+_STARTS = 3
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _UP = 0x8913, 0x8914, 0x1
 
@@ -43,7 +44,7 @@ def main() -> None:
         _loopback_up()
     facts: dict[str, Any] = {"interfaces": sorted(name for _, name in socket.if_nameindex())}
     try:
-        facts |= _live(options)
+        _live(options, facts)
     except Failed as failed:
         facts |= {"failed": str(failed), "rule": failed.rule}
     sys.stdout.write(json.dumps(facts) + "\n")
@@ -61,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _live(options: argparse.Namespace) -> dict[str, Any]:
+def _live(options: argparse.Namespace, facts: dict[str, Any]) -> None:
+    """Fill in ``facts`` as they become known, so that those before a failure are told as well."""
     root, first = options.root, options.bundles[0]
     agent = [sys.executable, "-s", "-m", "mlops_edge"]
     _run(
@@ -71,7 +73,7 @@ def _live(options: argparse.Namespace) -> dict[str, Any]:
     device = _Device(root)
     began = time.monotonic()
     device.act("install", first)
-    facts: dict[str, Any] = {"install_s": time.monotonic() - began, "installed_bytes": _size(root)}
+    facts |= {"install_s": time.monotonic() - began, "installed_bytes": _size(root)}
     rows = json.loads(options.rows.read_text(encoding="utf-8"))
     serving = device.serve()
     try:
@@ -84,7 +86,7 @@ def _live(options: argparse.Namespace) -> dict[str, Any]:
             serving.wait(_START_S)
         except subprocess.TimeoutExpired:
             serving.kill()
-    return facts
+    facts["server_start_s"] = min(_server_start(device, options.model, rows) for _ in range(_STARTS))
 
 
 class _Device:
@@ -197,6 +199,35 @@ def _confirmed(device: _Device) -> str | None:
             return serving
         time.sleep(0.2)
     return None
+
+
+def _server_start(device: _Device, model: str, rows: list[dict[str, Any]]) -> float:
+    """Seconds from the start of the server alone, without the agent, to its first answer."""
+    sys.path.insert(0, str(device.root / "agent"))
+    from mlops_edge.launch import Runtime  # type: ignore[import-not-found]
+    from mlops_edge.place import Place  # type: ignore[import-not-found]
+    from mlops_edge.slots import read_slot  # type: ignore[import-not-found]
+    from mlops_edge.state import load  # type: ignore[import-not-found]
+
+    place = Place(device.root)
+    name = load(place).serving
+    runtime = Runtime.of(place, read_slot(place, name))
+    place.server.unlink(missing_ok=True)
+    where = ["--root", str(device.root), "--slot", name, "--host", "127.0.0.1", "--port", "0"]
+    began = time.monotonic()
+    with subprocess.Popen(
+        runtime.command("mlops_edge.server", *where),
+        cwd=runtime.runtime,
+        env=runtime.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            _first_answer(device, server, model, rows)
+            return time.monotonic() - began
+        finally:
+            server.terminate()
 
 
 def _updated(device: _Device, bundle: str) -> dict[str, Any]:

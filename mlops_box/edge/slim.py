@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 BUILD_TAG = "1slim"
 # libonnxruntime.so is for C programs: the Python extension links the same code statically.
-_UNUSED = re.compile(
+UNUSED = re.compile(
     r"^onnxruntime/(transformers|tools|quantization|datasets|backend)/"
     r"|^onnxruntime/capi/libonnxruntime\.so"
     r"|^numpy/(.+/)?tests/"
@@ -44,7 +44,7 @@ def slim_wheel(name: str, data: bytes) -> tuple[str, bytes]:
         kept = [
             _member(data, item)
             for item in sorted(archive.infolist(), key=lambda item: item.filename)
-            if not _UNUSED.search(item.filename) and not item.is_dir()
+            if not UNUSED.search(item.filename) and not item.is_dir()
         ]
         record = next(item for item in kept if item.name.endswith(".dist-info/RECORD"))
         lines = archive.read(record.name).decode().splitlines()

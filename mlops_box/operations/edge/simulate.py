@@ -34,7 +34,8 @@ class Simulation:
         failed: What a device would not have survived, in its agent's words; ``None`` when all went well.
         rule: The agent's name for it: ``golden`` when the model answers otherwise than in the box.
         isolated: It ran in a network namespace with nothing but its own loopback.
-        cold_start_s: From the start of the agent to the first answer.
+        cold_start_s: From the start of the agent to the first answer, while it tries the golden rows.
+        server_start_s: From the start of the server alone to its first answer, best of three.
         confirmed: The version that proved itself and was marked good.
         update_s: Of the last bundle, where several were given; with ``in_place``: the server went on running.
     """
@@ -48,6 +49,7 @@ class Simulation:
     installed_bytes: int | None = None
     install_s: float | None = None
     cold_start_s: float | None = None
+    server_start_s: float | None = None
     confirmed: str | None = None
     requests: int | None = None
     p50_ms: float | None = None
@@ -115,7 +117,8 @@ def _play(
         *(["--loopback-up"] if isolated else []), *(str(item.absolute()) for item in bundles),
     ]  # fmt: skip
     facts = _run(command)
-    facts.pop("interfaces", None)
+    # What the script saw, not what we asked for.
+    isolated = facts.pop("interfaces", None) == ["lo"]
     return Simulation(
         version=bundle.manifest.version, python=first.manifest.compatible.python, isolated=isolated,
         bundle_bytes=bundle.path.stat().st_size, **facts,
