@@ -213,7 +213,7 @@ def delete_command(ref: str, reason: str, confirm: str, home: Path | None, as_js
     emit(
         gone.to_dict(),
         as_json=as_json,
-        text=f"{version.ref} is gone, with {len(gone.digests)} files ({format_size(gone.size_bytes)})",
+        text=f"{version.ref} is gone, and {format_size(gone.size_bytes)} that only it had",
     )
 
 

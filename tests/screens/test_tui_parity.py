@@ -89,7 +89,7 @@ def test_every_act_shows_a_command_that_exists(act: Act[Any]) -> None:
         assert parsed(act.cli(row, FORM)) in set(leaves(command))
 
 
-@pytest.mark.parametrize("text", ["--reason", "-x", "two words", "$(reboot)", "'", "[red]x[/]"])
+@pytest.mark.parametrize("text", ["--force", "-x", "two words", "$(reboot)", "'", "[red]x[/]"])
 def test_what_is_typed_stays_one_argument(text: str) -> None:
     for act in acts():
         line = act.cli(ROW, {**FORM, "reason": text, "note": text})

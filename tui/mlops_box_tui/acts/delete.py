@@ -27,7 +27,7 @@ def _delete_plan(box: Box, row: VersionRow) -> Plan:
 
 def _delete(box: Box, row: VersionRow, form: Form) -> Done:
     gone = delete_version(box, row.ref, reason=form["reason"])
-    return Done(f"{row.ref} is gone, with {len(gone.digests)} files ({format_size(gone.size_bytes)})")
+    return Done(f"{row.ref} is gone, and {format_size(gone.size_bytes)} that only it had")
 
 
 DELETE: Act[VersionRow] = Act(
