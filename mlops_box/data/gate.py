@@ -29,6 +29,7 @@ from mlops_box.data.store import SnapshotStore
 from mlops_box.data.values import Door, RuleHit, Snapshot, Verdict
 from mlops_box.db import Database, Row
 from mlops_box.errors import ProjectError, RefusedError, StorageError, TrainingError
+from mlops_box.features.attach import Attachments, attach
 from mlops_box.ids import new_id
 from mlops_box.ledger import Ledger
 from mlops_box.objects import ObjectStore
@@ -65,8 +66,21 @@ class Gate:
         self._snapshots = snapshots
         self._scratch = scratch
 
-    def admit(self, project: LoadedProject, *, door: Door = "ingest") -> Admission:
+    def admit(
+        self,
+        project: LoadedProject,
+        *,
+        door: Door = "ingest",
+        features: Attachments | None = None,
+        lineage: dict[str, Any] | None = None,
+    ) -> Admission:
         """Read the project's source, check it whole, and publish a snapshot. The same data gives the same snapshot.
+
+        Args:
+            project: What to read, and its contract.
+            door: Who asks.
+            features: What is joined to the rows before they are checked.
+            lineage: What the snapshot tells beside its source and contract.
 
         Raises:
             SourceError: The data cannot be read, or lacks a column.
@@ -81,7 +95,7 @@ class Gate:
             )
         located = locate(data.source, folder=project.folder)
         with self._workplace() as folder:
-            sifted = self._sift(project, located, folder)
+            sifted = self._sift(project, located, folder, features)
             located.check_unchanged()
             previous = self._snapshots.latest(project.name)
             summary, before = self._summarise(project, sifted, previous, folder)
@@ -95,20 +109,25 @@ class Gate:
                 row_rules=sifted.row_rules,
                 batch_checks=checks,
             )
-            lineage = _lineage(project, located)
+            told = _lineage(project, located) | (lineage or {})
             if not verdict.accepted:
-                raise self._refused(project, verdict, lineage, door)
+                raise self._refused(project, verdict, told, door)
             _check_target(summary, model.target, task=model.task)
-            return self._publish(project, sifted, summary, verdict, lineage)
+            return self._publish(project, sifted, summary, verdict, told)
 
-    def _sift(self, project: LoadedProject, located: Located, folder: Path) -> Sifted:
+    def _sift(
+        self, project: LoadedProject, located: Located, folder: Path, features: Attachments | None
+    ) -> Sifted:
         data, model = project.declaration.data, project.declaration.model
         declared = {column: rule.type for column, rule in data.contract.columns.items()}
         required = {model.target: "the target"} | dict.fromkeys(model.features, "a feature")
-        with engine(scratch=folder, files=readable_files(located, folder)) as connection:
+        files = (*readable_files(located, folder), *(features.files if features else ()))
+        with engine(scratch=folder, files=files) as connection:
             relation = open_source(
                 connection, located, declared=declared, query=data.query, table=data.table, scratch=folder
             )
+            if features is not None:
+                relation = attach(connection, relation, features)
             compiled = compile_contract(
                 relation, data.contract, key=data.key, time=data.time, required=required
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from mlops_box.errors import BusyError, GateError, TrainingError, UsageError
 from mlops_box.models.values import GateResult, ModelVersion, VersionDraft
 from mlops_box.monitoring.decisions import Decision
 from mlops_box.operations.approval import lacks_approval
+from mlops_box.operations.check import admit, register
+from mlops_box.operations.features.prepare import Prepared, prepared, prepared_from
 from mlops_box.operations.locks import held
 from mlops_box.operations.rollout import let_in
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
@@ -84,7 +87,8 @@ def train(
         snapshot_id: Train on this snapshot (or an unambiguous beginning of its id); ``None`` reads the source anew.
 
     Raises:
-        ProjectError: A gate names a metric or a column that does not exist; nothing was started.
+        ProjectError: A gate names a metric or a column that does not exist, or a feature view is wrong; nothing was
+            started.
         RefusedError: The data broke their contract.
         TrainingError: The training function and the data do not fit together.
         GateError: The version failed its gates; it is kept as rejected and the champion stays.
@@ -106,19 +110,22 @@ def train(
         key, done = _attempt(box, idempotency_key)
         if done is not None:
             return _outcome_of(box, done)
-        with recorded_run(
-            box,
-            "train",
-            project.name,
-            trigger=trigger,
-            params={"snapshot_id": snapshot.id if snapshot else None, "project_digest": project.digest},
-            idempotency_key=key,
-            flow_run_id=flow_run_id,
-            steps=steps,
-            progress=progress,
-        ) as (run, recorded):
+        with (
+            _ready(box, project, snapshot) as ready,
+            recorded_run(
+                box,
+                "train",
+                project.name,
+                trigger=trigger,
+                params={"snapshot_id": snapshot.id if snapshot else None, "project_digest": project.digest},
+                idempotency_key=key,
+                flow_run_id=flow_run_id,
+                steps=steps,
+                progress=progress,
+            ) as (run, recorded),
+        ):
             decision = box.decisions.by_key(idempotency_key) if idempotency_key else None
-            return _Training(box, project, run, recorded, decision).work(snapshot)
+            return _Training(box, ready, run, recorded, decision).work(snapshot)
 
 
 def _named_snapshot(box: Box, project: LoadedProject, snapshot_id: str) -> Snapshot:
@@ -129,6 +136,15 @@ def _named_snapshot(box: Box, project: LoadedProject, snapshot_id: str) -> Snaps
             hint=f"mlops-box data list --project {project.name}",
         )
     return snapshot
+
+
+def _ready(
+    box: Box, project: LoadedProject, snapshot: Snapshot | None
+) -> contextlib.AbstractContextManager[Prepared]:
+    """The project's features: by what is declared now, or as the named snapshot was made."""
+    if snapshot is None:
+        return prepared(box, project)
+    return contextlib.nullcontext(prepared_from(box, project, snapshot))
 
 
 def _attempt(box: Box, key: str | None) -> tuple[str | None, Run | None]:
@@ -183,17 +199,21 @@ class _Training:
     """One training under way."""
 
     box: Box
-    project: LoadedProject
+    ready: Prepared
     run: Run
     steps: RecordedSteps
     decision: Decision | None
+
+    @property
+    def project(self) -> LoadedProject:
+        return self.ready.project
 
     def work(self, named: Snapshot | None) -> TrainOutcome:
         snapshot = self.steps.run("snapshot", self._snapshot, named, retries=2)
         window, indices = self.steps.run("split", self._split, snapshot)
         table = window.table
         # Not before: a server takes up a registered contract at once, and this one might fit no data.
-        self.box.projects.register(self.project)
+        register(self.box, self.ready)
         scratch = self._scratch(snapshot)
         trained = self.steps.run("fit", self._fit, table, indices, snapshot, scratch)
         found = self.steps.run("evaluate", self._evaluate, window, trained, snapshot)
@@ -204,9 +224,7 @@ class _Training:
         return self._finish(version, promoted=promoted, found=found)
 
     def _snapshot(self, named: Snapshot | None) -> Snapshot:
-        from mlops_box.operations.check import take_snapshot
-
-        return named if named is not None else take_snapshot(self.box, self.project)
+        return named if named is not None else admit(self.box, self.ready, door="training").snapshot
 
     def _split(self, snapshot: Snapshot) -> tuple[TrainingWindow, SplitIndices]:
         from mlops_box.data.splits import split
@@ -282,6 +300,7 @@ class _Training:
             accepted=gates.accepted(results),
             run_id=self.run.id,
             trigger=self.run.trigger,
+            features=self.ready.pins,
             at=self.box.clock.now(),
         )
 

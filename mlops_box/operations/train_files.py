@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +46,7 @@ class Found:
     Attributes:
         window: Which rows of the snapshot were chosen, see :class:`TrainingWindow`.
         train: The rows learnt from.
+        features: The digests of the feature definitions that its features come from, by view.
     """
 
     project: LoadedProject
@@ -59,6 +61,7 @@ class Found:
     run_id: str
     trigger: str
     at: datetime
+    features: Mapping[str, str]
 
     def lineage(self) -> dict[str, Any]:
         """What the version was made of and by whom; part of its manifest."""
@@ -80,6 +83,7 @@ class Found:
             "time_max": isoformat(self.snapshot.time_max) if self.snapshot.time_max else None,
             "trigger": self.trigger,
             "champion": self.evaluation.comparison.champion if self.evaluation.comparison else None,
+            **({"features": dict(self.features)} if self.features else {}),
         }
 
 

@@ -108,9 +108,12 @@ class Features(Declared):
         return self
 
     def split(self, feature: str) -> tuple[str, str] | None:
-        """(view, feature) where a model's feature names one of a view: ``card_activity.spend_1h``; else ``None``."""
-        view, dot, name = feature.partition(".")
-        return (view, name) if dot and name and view in self.views else None
+        """(view, feature) where a model's feature names one of a view, as ``activity.n`` or ``activity__n``; else ``None``."""
+        for separator in (".", SEPARATOR):
+            view, found, name = feature.partition(separator)
+            if found and name and view in self.views:
+                return view, name
+        return None
 
     def columns_of(self, features: list[str]) -> list[str]:
         """The model's features as columns of its signature: ``card_activity.spend_1h`` is ``card_activity__spend_1h``."""
