@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def tell(line: str) -> None:
-    pass
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def tell_failure(line: str) -> None:
