@@ -18,6 +18,8 @@ from mlops_box.features.push import kept_from, lookback_us, read_observations
 
 # Requests may be about a moment shortly before an entity's newest observation.
 RECENT_US = 3_600 * 1_000_000
+# Events that are pushed this late change features at once; those of earlier times wait for materialising.
+LATE_US = 86_400 * 1_000_000
 # A push that is sent again is known as the same for at least this long.
 REMEMBERED_US = 7 * 86_400 * 1_000_000
 _SEEDED_AT_ONCE = 20_000
@@ -56,7 +58,7 @@ def refresh_observations(
 def seed_events(store: OnlineStore, parts: EventParts, definition: Definition, now: Mark) -> int:
     """Bring the events of the sources' files that a push's windows may reach back to; returns how many are new."""
     log, count = EventLog(store), 0
-    need_us = max(BEGINNING_US, now.until_us - lookback_us(definition))
+    need_us = _needed_from(definition, now)
     for source in definition.sources:
         key = source_key(definition, source.name)
         kept_us = mark(store.db, kept_from(key), BEGINNING_US)
@@ -104,11 +106,16 @@ def prune(store: OnlineStore, archive: FeatureArchive, marks: Mapping[Definition
     return dropped
 
 
+def _needed_from(definition: Definition, now: Mark) -> int:
+    """The time from which on a definition needs its events online."""
+    return max(BEGINNING_US, now.until_us - lookback_us(definition) - LATE_US)
+
+
 def _needs(marks: Mapping[Definition, Mark]) -> dict[str, int]:
     """By source: the time from which on its events are needed online."""
     found: dict[str, int] = {}
     for definition, now in marks.items():
-        need_us = max(BEGINNING_US, now.until_us - lookback_us(definition))
+        need_us = _needed_from(definition, now)
         for source in definition.sources:
             key = source_key(definition, source.name)
             found[key] = min(need_us, found.get(key, need_us))
