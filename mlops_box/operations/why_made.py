@@ -9,6 +9,7 @@ from mlops_box.clock import isoformat
 from mlops_box.errors import NotFoundError
 from mlops_box.models.values import GateResult, ModelVersion
 from mlops_box.monitoring.windows import window_start
+from mlops_box.operations.edge.carried_out import carried_out
 from mlops_box.operations.explanation import Explanation
 from mlops_box.runs import Run
 
@@ -34,6 +35,7 @@ def explain_version(box: Box, ref: str) -> Explanation:
         "what would have changed it",
         *(f"  {line}" for line in _version_otherwise(version)),
         *_watched(box, version),
+        *_bundles(box, version),
     ]
     facts = {
         "version": version.ref, "state": version.state, "aliases": aliases, "metrics": version.metrics,
@@ -195,6 +197,11 @@ def _watched(box: Box, version: ModelVersion) -> list[str]:
         f"{newest.drift.reason}",
         f"  quality: {quality}",
     ]
+
+
+def _bundles(box: Box, version: ModelVersion) -> list[str]:
+    lines = carried_out(box, version)
+    return ["carried out", *(f"  {line}" for line in lines)] if lines else []
 
 
 def _window_of(box: Box, version: ModelVersion, prediction: dict[str, Any]) -> list[str]:

@@ -100,6 +100,8 @@ def test_the_commands_say_whose_a_bundle_is(
     )
     wrong = run("edge", "export", "houses", "--target", "linux-x86-cp311")
     assert (wrong.code, "did you mean 'linux-x86_64-cp311'" in wrong.err) == (2, True)
+    told_why = run("why", "houses@1").out
+    assert f"{TARGET.name}, model-only, float32" in told_why[told_why.index("carried out") :]
     alone = run("edge", "simulate", file)
     assert (alone.code, "--base" in alone.err) == (2, True)
     assert run("edge", "targets", "--json").json[0]["target"] == "linux-x86_64-cp311"

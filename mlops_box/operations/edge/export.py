@@ -37,6 +37,7 @@ from mlops_box.models.values import (
     ModelVersion,
 )
 from mlops_box.operations.edge.bundle import MODEL_FOLDER
+from mlops_box.operations.edge.carried_out import EXPORT_ACT
 from mlops_box.operations.edge.int8 import choose_precision
 from mlops_box.progress import Progress, SilentProgress
 from mlops_box.project import Project
@@ -169,7 +170,7 @@ class _Export:
             sha256=sha256_hex(data), key_ids=ids, parity=json.loads(model[MODEL_FOLDER + PARITY_FILE]), int8=int8,
             notes=tuple(self._notes()),
         )  # fmt: skip
-        self.box.ledger.record("edge.export", f"version:{self.version.ref}", _facts(report))
+        self.box.ledger.record(EXPORT_ACT, f"version:{self.version.ref}", _facts(report))
         return report
 
     def _model_files(self) -> tuple[dict[str, bytes], Int8Report | None]:
