@@ -22,16 +22,15 @@ _ROW, _MOMENT = "mlops_box_row", "mlops_box_moment"
 
 @dataclass(frozen=True)
 class Attachment:
-    """One view and its observations in Parquet files; ``features`` are those that are wanted."""
+    """One view and its observations, computed in one run; ``features`` are those that are wanted."""
 
     definition: Definition
     files: tuple[Path, ...]
     features: tuple[str, ...]
-    punctual: bool
 
     @property
     def view(self) -> FeatureView:
-        return FeatureView.of(self.definition, self.files, punctual=self.punctual)
+        return FeatureView.of(self.definition, self.files, distinct=self.definition.punctual)
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,6 @@ class Defined:
     definitions: dict[str, Definition]
     sources: dict[str, ReadSource]
 
-    def events(self, definition: Definition) -> dict[str, list[Path]]:
-        """The files of what a definition reads, as :func:`mlops_box.features.compute.observations` takes them."""
-        return {source.name: [self.sources[source.name].events] for source in definition.sources}
-
 
 def define(
     project: LoadedProject,

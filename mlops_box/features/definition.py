@@ -112,6 +112,11 @@ class Definition:
         """The names of its features, in the order of the SQL's result."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def punctual(self) -> bool:
+        """Is every event known the moment it happens, because no source says otherwise?"""
+        return all(source.known is None for source in self.sources)
+
     def column(self, feature: str) -> FeatureColumn:
         return next(column for column in self.columns if column.name == feature)
 

@@ -20,7 +20,7 @@ _STATE, _HISTORY = "mlops_box_state", "mlops_box_history"
 
 def make_history(opened: Workspace) -> tuple[str, bool]:
     """(relation of all observations: keys, ``time``, ``known``, ``since``, features; were any events late)."""
-    if all(source.known is None for source in opened.definition.sources):
+    if opened.definition.punctual:
         return f"(SELECT *, time AS known, time AS since FROM ({opened.found()}))", False
     _clock(opened)
     late = _late(opened)

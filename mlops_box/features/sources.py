@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlops_box.data.convert import passthrough, vocabulary
 from mlops_box.data.engine import engine, translated
-from mlops_box.data.relation import Relation, missing_column, select_list
+from mlops_box.data.relation import Relation, missing_column, path_literal, select_list
 from mlops_box.data.sift import ParquetSink, arrow_schema
 from mlops_box.data.source import Located, locate, open_source, readable_files
 from mlops_box.data.sql import name as quote
@@ -85,6 +85,51 @@ def read_source(name: str, declared: FeatureSource, *, folder: Path, scratch: Pa
         name, declared.source, declared.table, declared.query, declared.time, declared.known, columns
     )
     return ReadSource(source, target, located, rows, rejected)
+
+
+def declaration_of(source: Source) -> FeatureSource:
+    """What ``mlops.toml`` said of a source, with the types that its columns had."""
+    return FeatureSource(
+        source=source.source, table=source.table, query=source.query, time=source.time, known=source.known,
+        types={column.name: column.type for column in source.columns},
+    )  # fmt: skip
+
+
+def same_event(source: Source, one: str, other: str) -> str:
+    """SQL: do two rows tell of the same event? When it was known does not count."""
+    told = [quote(column.name) for column in source.columns if column.name != source.known]
+    return " AND ".join(f"{one}.{column} IS NOT DISTINCT FROM {other}.{column}" for column in told)
+
+
+def with_pushed(source: Source, own: Path, pushed: pa.Table, *, scratch: Path) -> list[Path]:
+    """A source's events with those that were pushed and are not in its files, as Parquet files.
+
+    Args:
+        source: The source.
+        own: The events of its files.
+        pushed: With the source's columns.
+        scratch: Where the pushed ones are written.
+
+    Raises:
+        StorageError: Memory or scratch space are not enough.
+    """
+    if not pushed.num_rows:
+        return [own]
+    target = scratch / f"{source.name}-pushed.parquet"
+    columns = ", ".join(quote(column.name) for column in source.columns)
+    schema = arrow_schema(source.columns)
+    with (
+        engine(scratch=scratch, files=[own]) as connection,
+        translated(),
+        ParquetSink(target, schema, {}) as sink,
+    ):
+        connection.register("pushed_events", pushed)
+        sql = (
+            f"SELECT {columns} FROM pushed_events AS p "
+            f"ANTI JOIN read_parquet({path_literal(own)}) AS o ON {same_event(source, 'p', 'o')}"
+        )
+        sink.write(connection.sql(sql).to_arrow_table().cast(schema))
+    return [own, target]
 
 
 def _columns(relation: Relation, name: str, declared: FeatureSource) -> tuple[Column, ...]:

@@ -65,21 +65,18 @@ class FeatureView:
 
     @staticmethod
     def of(
-        definition: Definition, history: pa.Table | Sequence[Path], *, punctual: bool = False
+        definition: Definition, history: pa.Table | Sequence[Path], *, distinct: bool = False
     ) -> FeatureView:
         """A definition over its observations, see :func:`mlops_box.features.compute.observations`.
 
-        Args:
-            definition: Says entity, ttl and defaults.
-            history: The observations.
-            punctual: Each was known the moment it was true: no source says when events were known.
+        ``distinct`` may be said of a punctual definition's observations that were computed in one run.
         """
         return FeatureView(
             name=definition.name, history=history, entity=definition.keys, time=TIME,
             known=KNOWN, since=SINCE, ttl=definition.ttl,
             ttls={column.name: column.ttl for column in definition.columns},
             defaults={column.name: column.default for column in definition.columns if column.default is not None},
-            distinct=punctual,
+            distinct=distinct,
         )  # fmt: skip
 
     @property

@@ -85,7 +85,7 @@ def admit(box: Box, ready: Prepared, *, door: Door = "ingest") -> Admission:
         db=box.db, objects=box.objects, ledger=box.ledger, clock=box.clock, snapshots=box.snapshots,
         scratch=box.home.scratch,
     )  # fmt: skip
-    return gate.admit(ready.project, door=door, features=ready.attachments(), lineage=ready.lineage())
+    return gate.admit(ready.project, door=door, features=ready.attachments(box), lineage=ready.lineage())
 
 
 def take_snapshot(box: Box, project: LoadedProject) -> Snapshot:

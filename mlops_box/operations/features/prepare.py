@@ -57,8 +57,11 @@ class Prepared:
         for definition in self.defined.definitions.values() if self.defined else ():
             box.features.register(definition)
 
-    def attachments(self) -> Attachments | None:
-        """The observations of the used views, computed now; ``None`` where the model uses none."""
+    def attachments(self, box: Box) -> Attachments | None:
+        """The observations of the used views, of the sources' files and of what was pushed, computed now.
+
+        ``None`` where the model uses none.
+        """
         from mlops_box.features.attach import Attachment, Attachments
         from mlops_box.features.compute import write_observations
 
@@ -70,14 +73,25 @@ class Prepared:
         for name, definition in self.used.items():
             written = write_observations(
                 definition,
-                self.defined.events(definition),
+                self._events(box, definition),
                 self.folder / f"{name}.parquet",
                 scratch=self.folder,
             )
             chosen = tuple(item for item in definition.features if definition.in_model(item) in features)
-            punctual = all(source.known is None for source in definition.sources)
-            views.append(Attachment(definition, (written.path,), chosen, punctual))
+            views.append(Attachment(definition, (written.path,), chosen))
         return Attachments(time, tuple(views))
+
+    def _events(self, box: Box, definition: Definition) -> dict[str, list[Path]]:
+        from mlops_box.features.sources import with_pushed
+
+        assert self.defined is not None
+        assert self.folder is not None
+        found = {}
+        for source in definition.sources:
+            pushed = box.feature_archive.pushed(definition, source)
+            own = self.defined.sources[source.name].events
+            found[source.name] = with_pushed(source, own, pushed, scratch=self.folder)
+        return found
 
 
 @contextlib.contextmanager
