@@ -85,11 +85,9 @@ class Recorder:
 
     def start(self) -> None:
         """Write what a process that died had counted, then begin."""
-        left = json.loads(self._ring.fact(_OPEN_WINDOWS) or "{}")
-        if left.get("windows"):
-            # Of that process's boot, as the rows it counted.
-            told = (left["boot"], left["mono_us"], left["at_us"], WINDOW)
-            self._ring.append([Entry(*told, body) for body in left["windows"]], {_OPEN_WINDOWS: "{}"})
+        left = json.loads(self._ring.fact(_OPEN_WINDOWS) or "[]")
+        at_us, mono_us = self.now_us()
+        self._unwritten = [Entry(self._boot, mono_us, at_us, WINDOW, body) for body in left]
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -130,13 +128,15 @@ class Recorder:
         with self._writing:
             self._queued_rows = 0
             self._full.clear()
+            is_late = bool(self._unwritten)
             entries = self._unwritten + self._drained()
             now_s = self._clock.monotonic_s()
             at_us, mono_us = self.now_us()
             windows = self._histograms.due(now_s, every=last)
             entries += [Entry(self._boot, mono_us, at_us, WINDOW, body) for body in windows]
             facts: dict[str, str] = {}
-            if windows or last or now_s - self._checkpoint_s >= CHECKPOINT_S:
+            # With every window that is written, in one transaction: none is told twice by who comes after.
+            if windows or is_late or last or now_s - self._checkpoint_s >= CHECKPOINT_S:
                 facts[_OPEN_WINDOWS] = json.dumps(
                     {
                         "boot": self._boot,
