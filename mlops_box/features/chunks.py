@@ -19,6 +19,7 @@ from mlops_box.data.sql import name as quote
 from mlops_box.features.compute import KNOWN, TIME, observation_schema, observations
 from mlops_box.features.definition import Definition, Source
 from mlops_box.features.events import NUMBER
+from mlops_box.features.sources import same_event
 from mlops_box.features.workspace import matched
 
 CHUNK_EVENTS = 500_000
@@ -153,18 +154,13 @@ def event_parts(
 
 def _union(definition: Definition, source: Source, own: Path) -> str:
     columns = ", ".join(quote(column.name) for column in source.columns)
-    same = " AND ".join(
-        f"p.{quote(column.name)} IS NOT DISTINCT FROM o.{quote(column.name)}"
-        for column in source.columns
-        if column.name != source.known
-    )
     known = f"coalesce({quote(source.known)}, {quote(source.time)})" if source.known else quote(source.time)
     present = " AND ".join(f"{quote(column)} IS NOT NULL" for column in [source.time, *definition.keys])
     relation = f"read_parquet({path_literal(own)})"
     return (
         f"CREATE VIEW {_events(source)} AS SELECT *, epoch_us(greatest({quote(source.time)}, {known})) AS {_EFFECTIVE} FROM ("
         f"SELECT {columns}, CAST(NULL AS BIGINT) AS {NUMBER} FROM {relation} UNION ALL "
-        f"SELECT {columns}, {NUMBER} FROM {_events(source)}_pushed AS p ANTI JOIN {relation} AS o ON {same}) WHERE {present}"
+        f"SELECT {columns}, {NUMBER} FROM {_events(source)}_pushed AS p ANTI JOIN {relation} AS o ON {same_event(source, 'p', 'o')}) WHERE {present}"
     )
 
 

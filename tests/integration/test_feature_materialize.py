@@ -56,7 +56,8 @@ class Case:
     def computed(self) -> list[dict[str, Any]]:
         """What one computation over the files' events gives."""
         definition = self.definition
-        found = observations(definition, self.defined.events(definition), scratch=self.folder / "scratch")
+        events = {source.name: [self.defined.sources[source.name].events] for source in definition.sources}
+        found = observations(definition, events, scratch=self.folder / "scratch")
         return sorted_rows(found.to_pylist())
 
     def features(self, card: int, at: datetime, *, version: int | None = None) -> dict[str, Any]:
