@@ -1,8 +1,8 @@
 """How good a model probably is, before any ground truth: estimated, never realised.
 
-Classifiers: confidence-based performance estimation (CBPE; NannyML 2022). A calibrated probability says how often the
-answer is right; the metric is its expectation over the window. Regression: direct loss estimation. A small tree learns
-the absolute and squared error from features and prediction on held-out rows.
+Classifiers: accuracy, and ROC AUC and F1 or macro F1, by confidence-based performance estimation
+(:mod:`mlops_box.monitoring.cbpe`). Regression: direct loss estimation. A small tree learns the absolute and squared error from
+features and prediction on held-out rows.
 
 Both rest on the relation of features and target that held when the model was made. If that relation itself changes
 (concept drift), they cannot see it: only ground truth can.
@@ -11,55 +11,41 @@ Both rest on the relation of features and target that held when the model was ma
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from mlops_box.canonical import canonical_json
 from mlops_box.errors import IntegrityError
-from mlops_box.monitoring.values import EstimateFinding
+from mlops_box.monitoring.cbpe import (
+    CalibrationMap,
+    Expected,
+    expected_accuracy,
+    expected_auc,
+    expected_f1,
+    expected_macro_f1,
+    fit_map,
+)
+from mlops_box.monitoring.values import Estimated, EstimateFinding
 from mlops_box.project import Task
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, 2)  # 1: accuracy only
 MIN_HELD_OUT = 100
+_OTHERS: dict[Task, tuple[str, ...]] = {
+    "binary": ("auc", "f1"),
+    "multiclass": ("macro_f1",),
+    "regression": (),
+}
 BLIND = "it cannot see a change in how features and target belong together (concept drift)"
-_KNOTS = 50
-_ROWS_OF_KNOT = 25
 _LEAVES = 24
 _ROWS_OF_LEAF = 20
 _Z = 1.96
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class CalibrationMap:
-    """Isotonic regression of being right on the stated probability: linear between knots, constant outside.
-
-    Attributes:
-        stated, right: A knot is a group of held-out rows with about the same stated probability.
-        rows: How many; a single row at the edge would pull the map to 0 or 1.
-    """
-
-    stated: tuple[float, ...]
-    right: tuple[float, ...]
-    rows: tuple[int, ...]
-
-    def __call__(self, probability: Array) -> Array:
-        found: Array = np.interp(probability, self.stated, self.right)
-        return found
-
-    def variance(self, probability: Array) -> float:
-        """Of the mean over these probabilities, because every knot was learnt from so many rows."""
-        middles = (np.asarray(self.stated)[1:] + np.asarray(self.stated)[:-1]) / 2
-        share = np.bincount(np.searchsorted(middles, probability), minlength=len(self.stated)) / len(
-            probability
-        )
-        right, rows = np.asarray(self.right), np.asarray(self.rows)
-        # Half a row each way, so that a knot that was always right is not taken for certain.
-        spread = (right * rows + 0.5) / (rows + 1)
-        return float((share**2 * spread * (1 - spread) / rows).sum())
 
 
 @dataclass(frozen=True)
@@ -107,6 +93,8 @@ class Estimator:
         metric: accuracy for classifiers, mae or rmse for regression.
         held_out: The metric on the held-out rows.
         held_out_rows: How many these were.
+        classes: By class, whether it is the true one; of two classes the second only. Empty in what an earlier program wrote.
+        others: Further metrics on the held-out rows, which are estimated beside.
     """
 
     task: Task
@@ -115,6 +103,8 @@ class Estimator:
     held_out_rows: int
     calibration: CalibrationMap | None = None
     tree: LossTree | None = None
+    classes: tuple[CalibrationMap, ...] = ()
+    others: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return canonical_json({"format": FORMAT, **asdict(self)})
@@ -128,37 +118,41 @@ class Estimator:
         """
         try:
             raw = json.loads(text)
-            if raw.pop("format") != FORMAT:
+            if raw.pop("format") not in _READ:
                 raise IntegrityError("the estimator is of a newer program", hint="upgrade mlops-box")
             calibration, tree = raw.pop("calibration"), raw.pop("tree")
+            classes = tuple(CalibrationMap(**_tuples(one)) for one in raw.pop("classes", ()))
             return Estimator(
                 **raw,
                 calibration=CalibrationMap(**_tuples(calibration)) if calibration else None,
                 tree=LossTree(**_tuples(tree)) if tree else None,
+                classes=classes,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"this is no estimator: {error}", hint="run mlops-box verify") from error
 
 
-def fit_classifier(task: Task, *, probability: Array, right: Array) -> Estimator | None:
+def fit_classifier(
+    task: Task, *, probability: Array, label: Array, truth: Array, held_out: Mapping[str, float]
+) -> Estimator | None:
     """Learn how far stated probabilities can be believed.
 
     Args:
-        probability: [held-out rows]: of the class that was answered.
-        right: [held-out rows]: was it the true one?
+        probability: [held-out rows, classes].
+        label: [held-out rows]: the place of the class that was answered.
+        truth: [held-out rows]: the place of the true one; -1 for one that the model does not know.
+        held_out: Metrics on these rows.
     """
-    if len(right) < MIN_HELD_OUT:
+    if len(truth) < MIN_HELD_OUT:
         return None
-    from sklearn.isotonic import IsotonicRegression
-
-    order = np.argsort(probability, kind="stable")
-    groups = np.array_split(order, max(2, len(order) // max(_ROWS_OF_KNOT, len(order) // _KNOTS)))
-    stated = np.array([probability[group].mean() for group in groups])
-    hits = np.array([right[group].mean() for group in groups])
-    rows = np.array([len(group) for group in groups])
-    risen = IsotonicRegression().fit_transform(np.arange(len(groups)), hits, sample_weight=rows)
-    knots = CalibrationMap(tuple(stated.tolist()), tuple(risen.tolist()), tuple(rows.tolist()))
-    return Estimator(task, "accuracy", float(np.mean(right)), len(right), calibration=knots)
+    right = truth == label
+    calibration = fit_map(_answered(probability, label), right)
+    places = range(probability.shape[1]) if task == "multiclass" else (1,)
+    return Estimator(
+        task, "accuracy", float(np.mean(right)), len(right), calibration=calibration,
+        classes=tuple(fit_map(probability[:, place], truth == place) for place in places),
+        others={name: held_out[name] for name in _OTHERS[task] if name in held_out},
+    )  # fmt: skip
 
 
 def fit_regression(*, inputs: Array, error: Array, metric: str, seed: int) -> Estimator | None:
@@ -201,17 +195,41 @@ def fit_regression(*, inputs: Array, error: Array, metric: str, seed: int) -> Es
     return Estimator("regression", name, held_out, len(error), tree=kept)
 
 
-def estimate_classifier(estimator: Estimator, probability: Array, *, min_rows: int) -> EstimateFinding:
-    """The accuracy to be expected of answers with these probabilities [rows]."""
-    assert estimator.calibration is not None
-    if len(probability) < min_rows:
-        return _nothing(estimator, len(probability), min_rows)
-    right = estimator.calibration(probability)
-    value = float(right.mean())
-    # Each answer is right or wrong by chance; and the map itself was learnt from so many rows.
-    own = float((right * (1 - right)).sum()) / len(right) ** 2
-    learnt = estimator.calibration.variance(probability)
-    return _estimated(estimator, value, _Z * float(np.sqrt(own + learnt)), len(probability), most=1.0)
+def estimate_classifier(
+    estimator: Estimator, probability: Array, label: Array, *, min_rows: int
+) -> EstimateFinding:
+    """What is to be expected of answers.
+
+    Args:
+        probability: [rows, classes].
+        label: [rows]: the place of the class that was answered.
+    """
+    calibration = estimator.calibration
+    assert calibration is not None
+    if len(label) < min_rows:
+        return _nothing(estimator, len(label), min_rows)
+    accuracy = expected_accuracy(calibration, _answered(probability, label))
+    others = {
+        name: Estimated(found.value, *_between(found.value, _Z * found.spread, 1.0), held_out)
+        for name, held_out in estimator.others.items()
+        if (found := _other(estimator, name, probability, label)) is not None
+    }
+    return _estimated(estimator, accuracy.value, _Z * accuracy.spread, len(label), most=1.0, others=others)
+
+
+def _other(estimator: Estimator, name: str, probability: Array, label: Array) -> Expected | None:
+    if name == "macro_f1":
+        return expected_macro_f1(estimator.classes, probability, label)
+    score = probability[:, 1]
+    if name == "auc":
+        return expected_auc(estimator.classes[0], score)
+    return expected_f1(estimator.classes[0], score, label == 1)
+
+
+def _answered(probability: Array, label: Array) -> Array:
+    """[rows]: the probability of the class that was answered."""
+    stated: Array = probability[np.arange(len(label)), label]
+    return stated
 
 
 def estimate_regression(estimator: Estimator, inputs: Array, *, min_rows: int) -> EstimateFinding:
@@ -235,14 +253,28 @@ def estimate_regression(estimator: Estimator, inputs: Array, *, min_rows: int) -
 
 
 def _estimated(
-    estimator: Estimator, value: float, width: float, rows: int, *, most: float = np.inf
+    estimator: Estimator,
+    value: float,
+    width: float,
+    rows: int,
+    *,
+    most: float = np.inf,
+    others: Mapping[str, Estimated] = MappingProxyType({}),
 ) -> EstimateFinding:
-    low, high = max(0.0, value - width), min(most, value + width)
+    low, high = _between(value, width, most)
+    beside = "".join(
+        f"; {name} {one.value:.4g} ({one.low:.4g} to {one.high:.4g}), held out {one.held_out:.4g}"
+        for name, one in others.items()
+    )
     text = (
         f"estimated {estimator.metric} {value:.4g} ({low:.4g} to {high:.4g}) without ground truth, "
-        f"held out {estimator.held_out:.4g}; {BLIND}"
+        f"held out {estimator.held_out:.4g}{beside}; {BLIND}"
     )
-    return EstimateFinding(estimator.metric, value, low, high, estimator.held_out, rows, text)
+    return EstimateFinding(estimator.metric, value, low, high, estimator.held_out, rows, text, dict(others))
+
+
+def _between(value: float, width: float, most: float) -> tuple[float, float]:
+    return max(0.0, value - width), min(most, value + width)
 
 
 def _nothing(estimator: Estimator, rows: int, min_rows: int) -> EstimateFinding:

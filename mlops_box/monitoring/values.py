@@ -225,6 +225,16 @@ class QualityFinding:
 
 
 @dataclass(frozen=True)
+class Estimated:
+    """One estimated metric with its 95 % interval, and what it was on the held-out rows."""
+
+    value: float
+    low: float
+    high: float
+    held_out: float
+
+
+@dataclass(frozen=True)
 class EstimateFinding:
     """Quality estimated without ground truth; never to be shown as realised quality.
 
@@ -232,6 +242,7 @@ class EstimateFinding:
         value: The estimate with its 95 % interval; ``None`` with too few rows.
         held_out: The metric on the version's held-out rows.
         text: All of it in words, with what the estimate is blind to.
+        others: Further metrics by name.
     """
 
     metric: str
@@ -241,9 +252,15 @@ class EstimateFinding:
     held_out: float
     rows: int
     text: str
+    others: dict[str, Estimated] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> EstimateFinding:
+        others = {name: Estimated(**one) for name, one in raw.get("others", {}).items()}
+        return EstimateFinding(**(raw | {"others": others}))
 
 
 @dataclass(frozen=True)
@@ -330,7 +347,7 @@ class Window:
             data=DataFinding.from_dict(raw["data"]),
             summary=raw["summary"], profile_digest=raw["profile_digest"],
             computed_at=parse_time(raw["computed_at"]),
-            estimate=EstimateFinding(**raw["estimate"]) if raw.get("estimate") else None,
+            estimate=EstimateFinding.from_dict(raw["estimate"]) if raw.get("estimate") else None,
         )  # fmt: skip
 
 

@@ -162,5 +162,5 @@ def _from_row(row: Row) -> Window:
         data=DataFinding.from_dict(finding["data"]),
         summary=json.loads(row["summary"]), profile_digest=row["profile_digest"],
         computed_at=parse_time(row["computed_at"]),
-        estimate=EstimateFinding(**finding["estimate"]) if finding.get("estimate") else None,
+        estimate=EstimateFinding.from_dict(finding["estimate"]) if finding.get("estimate") else None,
     )  # fmt: skip

@@ -179,6 +179,7 @@ def judge_estimate(measured: Measured, references: References) -> EstimateFindin
     import numpy as np
     import pyarrow.compute as pc
 
+    from mlops_box.evaluation.metrics import class_index
     from mlops_box.models.encode_tables import encode_table
     from mlops_box.monitoring.estimate import estimate_classifier, estimate_regression
     from mlops_box.operations.monitor_files import loss_inputs
@@ -190,8 +191,14 @@ def judge_estimate(measured: Measured, references: References) -> EstimateFindin
     least = measured.watched.monitor.min_rows
     rows = measured.table.filter(pc.equal(measured.table["outcome"], "ok"))
     if estimator.calibration is not None:
-        stated = [max(parts) for parts in rows["probability"].to_pylist() if parts]
-        return estimate_classifier(estimator, np.array(stated, dtype=np.float64), min_rows=least)
+        rows = rows.filter(pc.and_(pc.is_valid(rows["probability"]), pc.is_valid(rows["label"])))
+        labels = np.array(rows["label"].to_pylist(), dtype=object)
+        return estimate_classifier(
+            estimator,
+            np.array(rows["probability"].to_pylist(), dtype=np.float64).reshape(len(labels), -1),
+            class_index(labels, version.signature.classes or ()),
+            min_rows=least,
+        )
     if references.redacted(version):
         return None
     rows = measured.logged.filter(pc.equal(measured.logged["outcome"], "ok"))

@@ -28,15 +28,25 @@ def votes(rng: np.random.Generator, rows: int, *, hard: float = 0.0) -> tuple[Fl
     return stated, rng.random(rows) < 0.5 + 0.8 * (stated - 0.5)
 
 
+def binary(second: Floats) -> Floats:
+    return np.column_stack([1 - second, second])
+
+
+def ones(rows: Floats) -> Floats:
+    return np.ones(len(rows), dtype=int)
+
+
 def test_the_accuracy_of_overconfident_answers_is_told_within_its_interval() -> None:
     rng = np.random.default_rng(0)
     held = []
     for _ in range(60):
         stated, right = votes(rng, 2000)
-        estimator = fit_classifier("binary", probability=stated, right=right)
+        estimator = fit_classifier(
+            "binary", probability=binary(stated), label=ones(stated), truth=right.astype(int), held_out={}
+        )
         assert estimator is not None
         window, truth = votes(rng, 500, hard=1.0)
-        found = estimate_classifier(estimator, window, min_rows=200)
+        found = estimate_classifier(estimator, binary(window), ones(window), min_rows=200)
         assert found.value is not None
         assert found.low is not None
         assert found.high is not None
