@@ -85,9 +85,11 @@ class Recorder:
 
     def start(self) -> None:
         """Write what a process that died had counted, then begin."""
-        left = json.loads(self._ring.fact(_OPEN_WINDOWS) or "[]")
-        at_us, mono_us = self.now_us()
-        self._unwritten = [Entry(self._boot, mono_us, at_us, WINDOW, body) for body in left]
+        left = json.loads(self._ring.fact(_OPEN_WINDOWS) or "{}")
+        if left.get("windows"):
+            # Of that process's boot, as the rows it counted.
+            told = (left["boot"], left["mono_us"], left["at_us"], WINDOW)
+            self._unwritten = [Entry(*told, body) for body in left["windows"]]
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
