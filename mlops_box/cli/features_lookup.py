@@ -29,7 +29,7 @@ def command(
 
     ENTITY is written as COLUMN=VALUE, once for each column that names an entity of VIEW.
     """
-    given = dict(_pair(text) for text in entity)
+    given = read_entity(entity)
     from mlops_box.operations.features.lookup import look_up
 
     with open_box(home) as box:
@@ -45,8 +45,16 @@ def command(
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"{text!r} names no entity", hint="write COLUMN=VALUE, for example card_id=7")
-    return name, value
+def read_entity(texts: tuple[str, ...]) -> dict[str, str]:
+    """Column to value of an entity written as COLUMN=VALUE, once for each column.
+
+    Raises:
+        UsageError: A text is of another form.
+    """
+    given = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r} names no entity", hint="write COLUMN=VALUE, for example card_id=7")
+        given[name] = value
+    return given

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("data", "Snapshots, refusals and quarantine."),
     "runs": ("runs", "Runs and their steps."),
     "models": ("models", "Model versions, aliases, gates and cards."),
+    "features": ("features", "Features: what is known of entities, and since when."),
     "rollout": ("rollout", "How a new version takes over: look, hold, skip, end."),
     "rollback": ("rollback", "Put the previous champion back."),
     "report": ("report", "Write a model's life over time as one HTML page."),

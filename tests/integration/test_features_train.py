@@ -152,6 +152,58 @@ def test_a_bad_view_on_the_command_line_exits_2_with_file_and_line_and_changes_n
         )
 
 
+def test_the_command_line_lists_shows_and_traces_views(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = commander(home / "box", capfd)
+    (row,) = run("features", "list", "--json").json
+    assert (row["name"], row["entity"], row["features"], row["sources"]) == (
+        "activity", ["card_id"], ["n_1h", "spend_1h"], ["tx"],
+    )  # fmt: skip
+    assert "fraud team" in run("features", "list").out
+    shown = run("features", "show", "activity", "--version", "1")
+    assert "what a card did in the last hour" in shown.out
+    assert "count(*) over last_hour as n_1h" in shown.out
+    traced = run("features", "lineage", "activity.n_1h", "--json").json
+    assert "cards@1" in [used["ref"] for used in traced["used_by"]]
+    assert [source["source"] for source in traced["sources"]] == ["tx.csv"]
+    assert "cards@1" in run("features", "lineage", "activity").out
+    for wrong, said in (
+        (("show", "activty"), "did you mean 'activity'?"),
+        (("lineage", "activity.n_2h"), "has no feature 'n_2h'"),
+        (("why", "activity", "shop=7"), "is named by card_id"),
+        (("why", "activity", "card_id=seven"), "is no activity entity"),
+        (("why", "activity", "card_id"), "names no entity"),
+    ):
+        told = run("features", *wrong)
+        assert (told.code, said in told.err) == (2, True), told.err
+
+
+def test_why_tells_which_observation_counted_and_why_the_others_did_not(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = commander(home / "box", capfd)
+    events = [line.split(",") for line in (home / "cards/tx.csv").read_text().splitlines()[1:]]
+    card, happened, arrived, _ = next(event for event in events if event[1] != event[2])
+    late = run(
+        "features", "why", "activity", f"card_id={card}", "--at", happened, "--version", "1", "--json"
+    ).json
+    assert f"it was late: known only from {arrived[:19]}" in "".join(
+        item["because"] for item in late["observations"]
+    )
+    never = run("features", "why", "activity", "card_id=999", "--version", "1", "--json").json
+    assert [(item["value"], item["origin"]) for item in never["features"]] == [
+        (0, "default"),
+        (None, "missing"),
+    ]
+    old = run(
+        "features", "why", "activity", f"card_id={card}", "--at", "2027-01-01", "--version", "1", "--json"
+    ).json
+    assert "its ttl is 2d" in old["features"][0]["because"]
+    (counted,) = [item for item in old["observations"] if item["counts"]]
+    now = run("features", "why", "activity", f"card_id={card}", "--at", counted["known"], "--version", "1")
+    assert "observed at" in now.out
+    assert "->" in now.out
+
+
 def edit_sql(folder: Path, old: str, new: str) -> None:
     file = folder / "features/activity.sql"
     text = file.read_text()

@@ -15,6 +15,13 @@ from mlops_box.operations.views.alerts import (
 )
 from mlops_box.operations.views.data import BatchDetail, BatchRow, batch_detail, list_batches
 from mlops_box.operations.views.drift import DriftRow, FeatureDetail, WindowRow, feature_detail, list_drift
+from mlops_box.operations.views.features import (
+    FeatureViewDetail,
+    FeatureViewRow,
+    PinnedBy,
+    feature_view_detail,
+    list_features,
+)
 from mlops_box.operations.views.findings import FindingView
 from mlops_box.operations.views.models import (
     ModelRow,
@@ -41,9 +48,12 @@ __all__ = [
     "DecisionRow",
     "DriftRow",
     "FeatureDetail",
+    "FeatureViewDetail",
+    "FeatureViewRow",
     "FindingView",
     "ModelRow",
     "Page",
+    "PinnedBy",
     "Pulse",
     "Query",
     "RunDetail",
@@ -59,10 +69,12 @@ __all__ = [
     "batch_detail",
     "decision_detail",
     "feature_detail",
+    "feature_view_detail",
     "list_alerts",
     "list_batches",
     "list_decisions",
     "list_drift",
+    "list_features",
     "list_models",
     "list_runs",
     "list_versions",
