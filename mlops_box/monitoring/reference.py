@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from mlops_box.canonical import canonical_json
 from mlops_box.errors import IntegrityError
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -91,6 +90,8 @@ class Reference:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same reference gives the same bytes."""
+        from mlops_box.canonical import canonical_json
+
         columns = [
             {"kind": "numeric" if isinstance(column, NumericReference) else "categorical", **column.__dict__}
             for column in self.columns

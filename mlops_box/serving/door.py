@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -217,6 +216,8 @@ class Door:
         """With what an unknown name may have meant. Looking that up is slow: only for what is told, by its beginning."""
         if problem["rule"] != _UNKNOWN:
             return problem
+        import difflib
+
         near = difflib.get_close_matches(problem["column"], self._known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it reads {', '.join(self._features[:30])}"
         return {**problem, "hint": hint}
@@ -261,6 +262,8 @@ def _object(value: Any, allowed: Sequence[str]) -> dict[str, Any]:
         raise UsageError("the body is no JSON object", hint=f"send {_example(allowed)}")
     for key in value:
         if key not in allowed:
+            import difflib
+
             near = difflib.get_close_matches(key[:_SHOWN], allowed, n=1)
             raise UsageError(
                 f"the body has an unknown key {key[:60]!r}",

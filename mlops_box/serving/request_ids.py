@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
-import secrets
 
 _HARMLESS = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -13,7 +13,7 @@ class RequestIds:
     """Makes ids that no other process makes; for HTTP headers and gRPC metadata alike."""
 
     def __init__(self) -> None:
-        self._prefix = secrets.token_hex(6).encode()
+        self._prefix = os.urandom(6).hex().encode()
         self._counter = itertools.count()
 
     def take(self, given: bytes | None) -> bytes:

@@ -81,6 +81,8 @@ class RingLog:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA journal_size_limit = 4194304")
+            # KiB: records are written once and read once.
+            self._db.execute("PRAGMA cache_size = -256")
             self._db.executescript(_SCHEMA)
             self._segment, self._filled = self._last_segment()
         self._path = path

@@ -1,19 +1,23 @@
-"""The two slots: what lies in each, and removing what no slot names any more."""
+"""The two slots: what lies in each, and removing what no slot names any more.
+
+The server reads its slot through this module at every start: what only the agent needs is imported where it is needed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from .errors import Refused
-from .manifest import NAME as MANIFEST
-from .manifest import Manifest, parse_manifest
 from .place import SLOTS, Place
 from .strict_json import canonical_json, parse_object
+
+if TYPE_CHECKING:
+    from .manifest import Manifest
+
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,34 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         Refused: It is another, or cannot be read.
     """
+    from .manifest import parse_manifest
+
+    return parse_manifest(_manifest_bytes(folder))
+
+
+def read_limits(folder: Path) -> dict[str, Any]:
+    """The limits in that manifest, without the parts that verification needs: for the server, which starts often.
+
+    Raises:
+        Refused: It cannot be read.
+    """
+    limits = parse_object(_manifest_bytes(folder), MANIFEST).get("limits")
+    if not isinstance(limits, dict):
+        raise Refused(f"{folder} holds a manifest without limits", rule="slot.damaged")
+    return limits
+
+
+def _manifest_bytes(folder: Path) -> bytes:
     try:
-        data = (folder / "bundle" / MANIFEST).read_bytes()
+        return (folder / "bundle" / MANIFEST).read_bytes()
     except FileNotFoundError:
         raise Refused(f"{folder} holds no bundle", rule="slot.damaged") from None
-    return parse_manifest(data)
 
 
 def damage(place: Place, name: str) -> str | None:
     """What is wrong with the files of a slot, against the manifest that was verified; ``None`` when nothing is."""
+    import hashlib
+
     try:
         slot, manifest = read_slot(place, name), read_manifest(place.slot(name))
     except Refused as refused:
@@ -115,6 +138,8 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
+    import shutil
+
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(str(path))
         return

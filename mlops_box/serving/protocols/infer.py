@@ -6,7 +6,6 @@ Source: https://github.com/kserve/open-inference-protocol (REST), and Triton's b
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -241,6 +240,8 @@ def _check_keys(item: Any, known: Sequence[str], what: str) -> None:
         raise UsageError(f"{what} is no JSON object", hint=_EXAMPLE)
     for key in item:
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(key[:60], known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it may have {', '.join(known)}"
             raise UsageError(f"{what} has an unknown key {key[:60]!r}", hint=hint)

@@ -24,7 +24,7 @@ from ..boot import boot_id
 from ..errors import Refused
 from ..log import RingLog
 from ..place import SLOTS, Place, find_place
-from ..slots import read_manifest, read_slot
+from ..slots import read_limits, read_slot
 from .app import App, Outbox
 from .device import Device
 from .histogram import Histograms
@@ -96,7 +96,7 @@ def _serve(place: Place, options: Options) -> int:
         raise UsageError(f"slot {name} is empty", hint="mlops-edge install BUNDLE")
     boot, clock = boot_id(place), SystemClock()
     served = load(place.bundle(name), slot.model, slot.number, slot.version_digest)
-    ring = RingLog(place.log, read_manifest(place.slot(name)).limits.log_bytes)
+    ring = RingLog(place.log, int(read_limits(place.slot(name))["log_bytes"]))
     histograms = Histograms()
     recorder = Recorder(ring, boot, histograms, clock)
     device = Device(served, ring, recorder, histograms, clock)
