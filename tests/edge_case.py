@@ -77,7 +77,8 @@ while True:
     trial = state["trial"]
     wanted = trial["slot"] if trial and trial["left"] < 3 else state["confirmed"]
     if wanted and wanted != slot:
-        if read("slots", wanted, "bundle/model/behaviour.json").get("restart"):
+        layers = [read("slots", name, "slot.json")["layers"] for name in (slot, wanted)]
+        if layers[0]["runtime"] != layers[1]["runtime"]:
             os._exit(75)
         slot = wanted
         announce()

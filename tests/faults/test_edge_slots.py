@@ -11,6 +11,7 @@ import pytest
 
 from mlops_box.edge.device import state as state_module
 from mlops_box.edge.device.admission import Overrides
+from mlops_box.edge.device.choice import choose
 from mlops_box.edge.device.errors import Refused
 from mlops_box.edge.device.outcome import confirm, count_attempt, roll_back
 from mlops_box.edge.device.state import load
@@ -81,6 +82,12 @@ def test_a_damaged_slot_gives_way_to_the_one_before(devices: Devices) -> None:
     model.write_bytes(damaged)
     assert starts(place) == "pump@1"
     assert load(place).history[-1]["why"] == "model/packed.onnx was altered"
+
+
+def test_a_confirmed_version_that_never_becomes_ready_gives_way_to_the_one_before(devices: Devices) -> None:
+    place = devices.device("updated")
+    choices = [choose(place, lambda line: None, crashes=crashes) for crashes in (4, 5)]
+    assert [choice.slot.version for choice in choices if choice] == ["pump@2", "pump@1"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def hand_over(descriptor: int, folder: Path) -> None:
+    """Give an open file to the owner of ``folder``: what root installs, the server's own user must be able to replace."""
+    if os.geteuid() == 0:
+        owner, found = os.stat(str(folder)), os.fstat(descriptor)
+        if (owner.st_uid, owner.st_gid) != (found.st_uid, found.st_gid):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write and sync a file that must not be there yet (a link in its place is not followed).
 
@@ -29,6 +36,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(str(path), flags, mode)
     with os.fdopen(descriptor, "wb") as file:
+        hand_over(descriptor, path.parent)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -43,7 +51,7 @@ def write_whole(path: Path, data: bytes, private: bool = False) -> None:
     Raises:
         OSError: It cannot be written; what was there before still is.
     """
-    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    temporary = path.with_name(f".tmp-{os.urandom(4).hex()}-{path.name}")
     try:
         write_new(temporary, data, 0o600 if private else 0o644)
         os.rename(str(temporary), str(path))
@@ -70,6 +78,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """
     descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        hand_over(descriptor, path.parent)
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:

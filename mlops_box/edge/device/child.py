@@ -60,6 +60,10 @@ class Child:
         """Its exit code; ``None`` while it runs."""
         return self._process.poll()
 
+    def kill(self) -> None:
+        """End it at once: who hangs finishes no request."""
+        self._process.kill()
+
     def stop(self) -> None:
         """Let it finish its requests, for ten seconds at most."""
         if self._process.poll() is None:

@@ -13,6 +13,8 @@ def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:
     if not address.startswith(("/", "@")):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        # A listener that is slow must not hold up who serves.
+        channel.setblocking(False)
         try:
             channel.sendto(message.encode(), "\0" + address[1:] if address[0] == "@" else address)
         except OSError:

@@ -18,13 +18,13 @@ from .notify import notify
 from .outcome import confirm, fall_back
 from .place import Place
 from .probe import announced, counts, is_alive, is_ready, rss_bytes
+from .rescue import load_or_rescue
 from .slots import read_manifest
-from .state import load
 
 TICK_S = 0.1
 LOOK_S = 1.0
 TURN_S = 5.0
-HANG_S = 4.0
+HANG_S = 3.0
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 2.0
 
@@ -61,6 +61,7 @@ class Supervisor:
         self._crashes = 0
         self._counted = False
         self._told_ready = False
+        self._signed_at = 0.0
 
     def stop(self, *_: object) -> None:
         """Finish requests and end; a signal handler."""
@@ -75,11 +76,19 @@ class Supervisor:
         try:
             with locked(self._place.serve_lock, wait=False):
                 while not self._stopping:
-                    self._next()
+                    self._try_next()
         except BlockingIOError:
             raise Refused("this device is being served already", rule="serve.busy") from None
         notify("STOPPING=1")
         return 0
+
+    def _try_next(self) -> None:
+        try:
+            self._next()
+        except (Refused, OSError) as error:
+            # A slot or a disk that fails while it is looked at: the next choice sees it, too.
+            self._tell(f"starting over: {error}")
+            self._pause(LOOK_S)
 
     def _next(self) -> None:
         choice = choose(self._place, self._tell, crashes=self._crashes, counted=self._counted)
@@ -125,8 +134,9 @@ class Supervisor:
                 return life
             self._give_up(life, "the server does not serve its slot")
             return None
+        life.alive_at = life.alive_at or now
         if life.ready_since is None and is_ready(told.port):
-            life.ready_since = life.alive_at = now
+            life.ready_since = now
             self._crashes = 0
             self._ready(f"serving {life.choice.slot.version}")
         if now - life.looked_at < LOOK_S:
@@ -134,14 +144,15 @@ class Supervisor:
         life.looked_at = now
         if is_alive(told.port):
             life.alive_at = now
-        elif life.ready_since is not None and now - life.alive_at > HANG_S:
+        elif now - life.alive_at > HANG_S:
+            child.kill()
             self._give_up(life, "the server hangs")
             return None
         return self._judge(child, life, told.port) if life.choice.on_trial else life
 
     def _follow(self, life: Life) -> Life:
         """Begin a trial that was armed meanwhile, or turn to what was chosen otherwise; the server sees it as well."""
-        state = load(self._place)
+        state = load_or_rescue(self._place, self._tell)
         fresh = state.trial is not None and not state.trial.begun
         if not fresh and state.serving in (life.choice.name, None):
             return life
@@ -231,11 +242,17 @@ class Supervisor:
         self._told_ready = True
         notify(f"{first}STATUS={status}")
 
+    def _sign_of_life(self) -> None:
+        now = time.monotonic()
+        if now - self._signed_at >= LOOK_S:
+            self._signed_at = now
+            notify("WATCHDOG=1")
+
     def _pause(self, seconds: float) -> None:
         """Sleep, telling systemd that we are alive, and wake soon when stopped."""
         end = time.monotonic() + seconds
         while True:
-            notify("WATCHDOG=1")
+            self._sign_of_life()
             left = end - time.monotonic()
             if left <= 0 or self._stopping:
                 return

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from .archive import VerifiedBundle
-from .atomic import sync_folder, write_whole
+from .atomic import hand_over, write_whole
 from .elf import HEAD_BYTES, machine_of
 from .errors import Refused
 from .manifest import LAYERS
@@ -70,7 +70,7 @@ def check_libraries(folder: Path, arch: str) -> int:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make every file and folder under ``folder`` durable.
+    """Make every file and folder under ``folder`` durable, and its owner's that ``folder`` lies in.
 
     One ``syncfs`` first: a thousand small ``fsync`` alone take many seconds on an SD card, after it they find nothing to
     do, but still report what could not be written.
@@ -86,14 +86,14 @@ def sync_tree(folder: Path) -> None:
     finally:
         os.close(descriptor)
     for path, _, files in os.walk(str(folder), topdown=False):
-        for name in files:
-            _sync_file(os.path.join(path, name))
-        sync_folder(Path(path))
+        for one in [*(os.path.join(path, name) for name in files), path]:
+            _settle(one, folder.parent)
 
 
-def _sync_file(path: str) -> None:
+def _settle(path: str, like: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        hand_over(descriptor, like)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
