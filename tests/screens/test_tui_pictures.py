@@ -23,14 +23,19 @@ SEEDED: list[Any] = [
     pytest.param("drift", ("enter", "right_square_bracket"), (120, 36), {"theme": "light"}, id="feature-history-light"),
     pytest.param("drift", (), (80, 24), {"ascii_only": True}, id="drift-80x24-ascii"),
     pytest.param("alerts", ("j", "enter"), (100, 30), {}, id="alert"),
+    pytest.param("models", ("enter", "j", "j", "P", "w", "h", "y", "enter"), (120, 36), {}, id="question"),
+    pytest.param("alerts", ("S", "M", "o", "n", "down", "down"), (80, 24), {"theme": "light"}, id="question-80x24-light"),
+    pytest.param("runs", (), (100, 30), {"read_only": True}, id="runs-readonly"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("view", "press", "size", "settings"), SEEDED)
 def test_view(
     snap_compare: Pictures, make_app: Any, seeded_home: Path,
-    view: str, press: tuple[str, ...], size: tuple[int, int], settings: dict[str, Any],
+    view: str, press: tuple[str, ...], size: tuple[int, int], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    # The commands that are shown need not name the home then.
+    monkeypatch.setenv("MLOPS_BOX_HOME", str(seeded_home))
     app = make_app(seeded_home, start=view, **settings)
     assert snap_compare(app, terminal_size=size, run_before=lambda pilot: _press(app, pilot, press))
 

@@ -134,6 +134,6 @@ def home_arguments(home: Home) -> list[str]:
     return [] if home_from(os.environ) == home else ["--home", str(home.root)]
 
 
-def reason_field(text: str = "why (stands in the ledger)") -> Field:
+def reason_field(text: str = "why, for the ledger") -> Field:
     """What every act that is recorded with a reason asks for."""
     return Field("reason", text)

@@ -25,19 +25,19 @@ CHECK: Act[OfProject] = Act(
 )  # fmt: skip
 
 
-def _monitor_plan(box: Box, row: OfModel) -> Plan:
-    windows = box.windows.list(row.model, limit=1)
+def _monitor_plan(box: Box, row: OfModel | None) -> Plan:
+    model = row.model if row is not None else None
+    windows = box.windows.list(model, limit=1)
     last = f"the newest window has {windows[0].rows:,} rows" if windows else "no window yet"
+    champions = len(box.models.champions())
+    which = model or f"{champions} model{'s' * (champions != 1)}"
     return Plan(
-        (
-            f"compares live traffic of {row.model} with its reference, alerts, and decides as [retrain] says",
-            last,
-        )
+        (f"compares live traffic of {which} with its reference, alerts, and decides as [retrain] says", last)
     )
 
 
-MONITOR: Act[OfModel] = Act(
-    id="monitor", key="M", label="monitor", danger="none",
+MONITOR: Act[OfModel | None] = Act(
+    id="monitor", key="M", label="monitor", danger="none", needs_row=False,
     tooltip="Look at live traffic now: windows, alerts, decisions.",
-    plan=_monitor_plan, cli=lambda row, _form: ["monitor", row.model],
+    plan=_monitor_plan, cli=lambda row, _form: ["monitor", *([row.model] if row is not None else [])],
 )  # fmt: skip

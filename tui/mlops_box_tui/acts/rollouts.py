@@ -87,7 +87,7 @@ def _pause(box: Box, row: OfModel, form: Form) -> Done:
 
 
 PAUSE: Act[OfModel] = Act(
-    id="rollout-pause", key="H", label="hold rollout", danger="none",
+    id="rollout-pause", key="H", label="hold", danger="none",
     tooltip="Hold the model's rollout where it is; proof that the new version is bad still ends it.",
     plan=_plan("it stays where it is until somebody lets it go on"), run=_pause,
     cli=lambda row, form: ["rollout", "pause", row.model, "--reason", form["reason"]],
