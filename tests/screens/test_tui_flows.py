@@ -356,3 +356,12 @@ async def test_a_click_on_the_bar_and_on_a_header(open_app: Any, home: Path) -> 
         await driver.pilot.click("ResourceTable", offset=(2, 0))
         await driver.settle()
         assert app.main.view.question.sort == "kind"
+
+
+async def test_a_command_typed_in_one_go_loses_no_letter(open_app: Any, home: Path) -> None:
+    async with open_app(home, start="runs") as (app, driver):
+        for key in ("colon", *"alerts", "enter"):
+            driver.send(key)
+        await driver.settle()
+        await driver.settle()
+        assert app.main.place.view == "alerts"

@@ -16,7 +16,7 @@ from mlops_box_tui.registry import INNER_VIEWS, VIEWS, View
 from mlops_box_tui.screens.detail import Link
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.bars import StatusBar, ViewBar
-from mlops_box_tui.widgets.prompt import Prompt
+from mlops_box_tui.widgets.prompt import Prompt, PromptInput
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
@@ -43,9 +43,9 @@ class MainScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", show=False, id="main.back",
                 tooltip="Clear the filter, else go back to where one came from."),
-        Binding("slash", "filter", "filter", key_display="/", id="main.filter",
+        Binding("slash", "filter", "filter", key_display="/", id="main.filter", priority=True,
                 tooltip="Filter this view: text, !text, ~text, state:failed."),
-        Binding("colon", "command", "command", key_display=":", id="main.command",
+        Binding("colon", "command", "command", key_display=":", id="main.command", priority=True,
                 tooltip="Go to a view or a thing: :runs failed, :model NAME, :q. Tab completes."),
         Binding("minus", "last", "last view", show=False, key_display="-", id="main.last",
                 tooltip="The view before, and back again."),
@@ -132,6 +132,13 @@ class MainScreen(Screen[None]):
         return completions(VIEWS, states, self.app.model_names)
 
     # Keys.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the line at the bottom come first, so that what is typed right behind them belongs to it; inside
+        the line they are letters."""
+        if action in ("filter", "command") and isinstance(self.focused, PromptInput):
+            return False
+        return super().check_action(action, parameters)
 
     async def action_go(self, view: str) -> None:
         await self.go(Place(view))

@@ -99,7 +99,8 @@ class Prompt(Horizontal):
             self.input.value = text
         self.input.cursor_position = len(text)
         self.display = True
-        self.input.focus()
+        # At once, not by a message: what was typed right behind the sign belongs here.
+        self.screen.set_focus(self.input)
 
     def close(self) -> None:
         """Hide the line."""
