@@ -5,7 +5,6 @@ from __future__ import annotations
 from mlops_box.box import Box
 from mlops_box.errors import NotFoundError
 from mlops_box.monitoring.decisions import Decision
-from mlops_box.operations.decide import decline
 from mlops_box.operations.views import AlertRow, DecisionRow
 from mlops_box_tui.acts.act import Act, Done, Field, Form, Plan, reason_field
 from mlops_box_tui.acts.runs import training_lines
@@ -40,6 +39,8 @@ def _decline_plan(box: Box, row: DecisionRow) -> Plan:
 
 
 def _decline(box: Box, row: DecisionRow, form: Form) -> Done:
+    from mlops_box.operations.decide import decline
+
     return Done(f"declined: {decline(box, row.id, reason=form['reason']).act} {row.model}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mlops_box.box import Box
-from mlops_box.operations.delete_version import deletable, delete_version
 from mlops_box.operations.views import VersionRow
 from mlops_box.units import format_size
 from mlops_box_tui.acts.act import Act, Done, Form, Plan, reason_field
@@ -11,6 +10,8 @@ from mlops_box_tui.acts.models import gates_line
 
 
 def _delete_plan(box: Box, row: VersionRow) -> Plan:
+    from mlops_box.operations.delete_version import deletable
+
     found = deletable(box, row.ref)
     version = found.version
     return Plan(
@@ -26,6 +27,8 @@ def _delete_plan(box: Box, row: VersionRow) -> Plan:
 
 
 def _delete(box: Box, row: VersionRow, form: Form) -> Done:
+    from mlops_box.operations.delete_version import delete_version
+
     gone = delete_version(box, row.ref, reason=form["reason"])
     return Done(f"{row.ref} is gone, and {format_size(gone.size_bytes)} that only it had")
 

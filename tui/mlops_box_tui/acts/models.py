@@ -11,9 +11,6 @@ from mlops_box.errors import NotFoundError
 from mlops_box.models.approvals import author_of
 from mlops_box.models.store import LAST_GOOD
 from mlops_box.models.values import ModelVersion
-from mlops_box.operations.approval import lacks_approval, require_approval
-from mlops_box.operations.approve import approve
-from mlops_box.operations.promote import promote, roll_back
 from mlops_box.operations.views import VersionRow
 from mlops_box_tui.acts.act import Act, Done, Field, Form, Plan, Undo, reason_field
 from mlops_box_tui.acts.runs import OfModel
@@ -87,12 +84,16 @@ def while_champion(ref: str) -> Callable[[Box], str | None]:
 
 
 def _promote_plan(box: Box, row: VersionLike) -> Plan:
+    from mlops_box.operations.approval import require_approval
+
     version = box.models.get(row.ref)
     require_approval(box, version)
     return Plan(tuple(champion_lines(box, row.model, version)), (reason_field(),))
 
 
 def _promote(box: Box, row: VersionLike, form: Form) -> Done:
+    from mlops_box.operations.promote import promote
+
     outcome = promote(box, row.ref, reason=form["reason"])
     ref = outcome.version.ref
     if outcome.before in (None, ref):
@@ -128,6 +129,8 @@ def _roll_back_plan(box: Box, row: OfModel) -> Plan:
 
 
 def _roll_back(box: Box, row: OfModel, form: Form) -> Done:
+    from mlops_box.operations.promote import roll_back
+
     outcome = roll_back(box, row.model, reason=form["reason"])
     ref = outcome.version.ref
     undo = None
@@ -146,6 +149,8 @@ ROLL_BACK: Act[OfModel] = Act(
 
 
 def _approve_plan(box: Box, row: VersionRow) -> Plan:
+    from mlops_box.operations.approval import lacks_approval
+
     version = box.models.get(row.ref)
     lines = [f"{row.ref} is approved by {box.actor}", gates_line(version)]
     if not lacks_approval(box, version):
@@ -160,6 +165,8 @@ def _approve_plan(box: Box, row: VersionRow) -> Plan:
 
 
 def _approve(box: Box, row: VersionRow, form: Form) -> Done:
+    from mlops_box.operations.approve import approve
+
     outcome = approve(box, row.ref, reason=form["reason"], break_glass=_breaks_glass(form))
     followed = outcome.note or "it is the champion now"
     return Done(f"{row.ref} is approved by {outcome.approval.approved_by}: {followed}")

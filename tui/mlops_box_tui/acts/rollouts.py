@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mlops_box.box import Box
 from mlops_box.errors import NotFoundError
-from mlops_box.operations import rollout
-from mlops_box.operations.rollout import RolloutStatus
 from mlops_box.operations.views import VersionRow
-from mlops_box.serving.rollout.plan import stages
 from mlops_box_tui.acts.act import Act, Done, Form, Plan, Undo, reason_field
 from mlops_box_tui.acts.models import changed_metrics
 from mlops_box_tui.acts.runs import OfModel, project_of_model
 
+if TYPE_CHECKING:
+    from mlops_box.operations.rollout import RolloutStatus
+
 
 def _open(box: Box, model: str) -> RolloutStatus:
-    found = next((one for one in rollout.status(box, model) if one.rollout.is_open), None)
+    from mlops_box.operations.rollout import status
+
+    found = next((one for one in status(box, model) if one.rollout.is_open), None)
     if found is None:
         raise NotFoundError(f"no rollout of {model} is under way", hint="S on an accepted version starts one")
     return found
@@ -41,6 +44,8 @@ def _plan(*effects: str) -> Callable[[Box, OfModel], Plan]:
 
 
 def _start_plan(box: Box, row: VersionRow) -> Plan:
+    from mlops_box.serving.rollout.plan import stages
+
     plan = project_of_model(box, row.model).declaration.serve.rollout
     version, base = box.models.get(row.ref), box.models.champions().get(row.model)
     lines = [
@@ -53,7 +58,9 @@ def _start_plan(box: Box, row: VersionRow) -> Plan:
 
 
 def _start(box: Box, row: VersionRow, form: Form) -> Done:
-    return Done(status_lines(rollout.start(box, row.ref, reason=form["reason"]))[0])
+    from mlops_box.operations.rollout import start
+
+    return Done(status_lines(start(box, row.ref, reason=form["reason"]))[0])
 
 
 def _start_applies(row: VersionRow) -> str | None:
@@ -81,7 +88,9 @@ def _while(model: str, *, held: bool) -> Callable[[Box], str | None]:
 
 
 def _pause(box: Box, row: OfModel, form: Form) -> Done:
-    found = rollout.pause(box, row.model, reason=form["reason"])
+    from mlops_box.operations.rollout import pause
+
+    found = pause(box, row.model, reason=form["reason"])
     undo = Undo(RESUME, row, {"reason": "undo: pause"}, _while(row.model, held=True))
     return Done(f"the rollout of {found.rollout.ref} is held", undo)
 
@@ -95,7 +104,9 @@ PAUSE: Act[OfModel] = Act(
 
 
 def _resume(box: Box, row: OfModel, form: Form) -> Done:
-    found = rollout.resume(box, row.model, reason=form["reason"])
+    from mlops_box.operations.rollout import resume
+
+    found = resume(box, row.model, reason=form["reason"])
     undo = Undo(PAUSE, row, {"reason": "undo: resume"}, _while(row.model, held=False))
     return Done(f"the rollout of {found.rollout.ref} goes on", undo)
 
@@ -109,7 +120,9 @@ RESUME: Act[OfModel] = Act(
 
 
 def _skip(box: Box, row: OfModel, form: Form) -> Done:
-    found = rollout.promote_now(box, row.model, reason=form["reason"])
+    from mlops_box.operations.rollout import promote_now
+
+    found = promote_now(box, row.model, reason=form["reason"])
     return Done(f"{found.rollout.ref} is the champion now, instead of {found.rollout.base_ref}")
 
 
@@ -122,7 +135,9 @@ SKIP: Act[OfModel] = Act(
 
 
 def _abort(box: Box, row: OfModel, form: Form) -> Done:
-    found = rollout.abort(box, row.model, reason=form["reason"])
+    from mlops_box.operations.rollout import abort
+
+    found = abort(box, row.model, reason=form["reason"])
     return Done(f"the rollout of {found.rollout.ref} is over; {found.rollout.base_ref} answers every request")
 
 

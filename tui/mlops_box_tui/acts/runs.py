@@ -6,8 +6,6 @@ from typing import Protocol
 
 from mlops_box.box import Box
 from mlops_box.errors import NotFoundError, UsageError
-from mlops_box.operations.backtest import training_seconds
-from mlops_box.operations.cancel import cancel
 from mlops_box.project.registry import RegisteredProject
 from mlops_box.units import format_duration
 from mlops_box_tui.acts.act import Act, Done, Field, Form, Plan, reason_field
@@ -35,6 +33,8 @@ class RunLike(OfProject, Protocol):
 
 def training_lines(box: Box, project: RegisteredProject) -> list[str]:
     """What a training of a project costs and what comes of it."""
+    from mlops_box.operations.backtest import training_seconds
+
     seconds, ended = training_seconds(box, project.name)
     cost = f"{format_duration(seconds)} (median of {ended})" if ended else "unknown: none has ended yet"
     champion = box.models.champion_ref(project.model_name)
@@ -146,6 +146,8 @@ def _cancel_plan(box: Box, row: RunLike) -> Plan:
 
 
 def _cancel(box: Box, row: RunLike, form: Form) -> Done:
+    from mlops_box.operations.cancel import cancel
+
     outcome = cancel(box, row.id, reason=form["reason"])
     told = "its process was told to stop" if outcome.told else "its process was gone already"
     return Done(f"run {outcome.run.id} is cancelled; {told}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from mlops_box.box import Box
 from mlops_box.errors import UsageError
-from mlops_box.operations.supervisor.state import read_state
 from mlops_box_tui.acts.act import Act, Plan
 
 
 def _up_plan(box: Box, _row: object) -> Plan:
+    from mlops_box.operations.supervisor.state import read_state
+
     state = read_state(box.home)
     if state is not None and state.is_alive():
         raise UsageError(
@@ -29,6 +30,8 @@ UP: Act[object] = Act(
 
 
 def _down_plan(box: Box, _row: object) -> Plan:
+    from mlops_box.operations.supervisor.state import read_state
+
     state = read_state(box.home)
     if state is None or not state.is_alive():
         raise UsageError("nothing is up", hint="U starts it")
