@@ -154,6 +154,21 @@ def test_callers_who_send_any_event_time_do_not_fill_the_memory(ring: BrokenLog,
     assert len(bodies(ring, WINDOW)) == 28 * 3 - MAX_OPEN
 
 
+def test_an_event_time_at_the_end_of_all_calendars_is_logged_and_counted_by_the_clock(
+    ring: BrokenLog, clock: FixedClock
+) -> None:
+    recorder, version = Recorder(ring, "boot", Histograms(), clock), served()
+    for time in ("9999-12-31T23:59:59Z", "0001-01-01", "9998-12-31T23:59:59Z"):
+        recorder.answered(answered(version, recorder, 1, at=time))
+    recorder.flush(last=True)
+    assert [one["time"][:4] for one in bodies(ring, PREDICTION)] == ["9999", "0001", "9998"]
+    windows = bodies(ring, WINDOW)
+    assert {(one["by"], one["ends_at"][:4], one["counts"]["rows"]) for one in windows} == {
+        ("clock", "2026", 2),
+        ("event", "9999", 1),
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"{}", "cannot be read"), (b"x", "cannot be read"), (b'{"format": 9}', "format 9")],

@@ -174,23 +174,21 @@ class Histograms:
         self._closed: deque[tuple[str, Seen]] = deque(maxlen=KEPT)
 
     def add(
-        self, served: Served, moment_us: int, by: str, tensors: Tensors, answers: Answers, now_s: float
+        self, served: Served, start_us: int, by: str, tensors: Tensors, answers: Answers, now_s: float
     ) -> None:
         """Count rows of one window.
 
         Args:
-            moment_us: When they happened, in microseconds since 1970.
+            start_us: When it begins, in microseconds since 1970.
             by: ``event``: their event time says so; ``clock``: the device's clock, which may be wrong.
             now_s: A monotonic clock's reading.
         """
-        width_us = window_us(served)
-        start_us = moment_us // width_us * width_us
         with self._lock:
             key = (served.digest, start_us, by)
             found = self._open.get(key)
             if found is None:
                 tally = WindowTally(served)
-                found = self._open[key] = _Open(served, start_us, width_us, by, now_s, tally)
+                found = self._open[key] = _Open(served, start_us, window_us(served), by, now_s, tally)
             found.tally.add(tensors, answers)
 
     def due(self, now_s: float, every: bool = False) -> list[str]:

@@ -10,21 +10,21 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from typing import Any, Dict, NamedTuple, Sequence, Union
+from typing import Any, Dict, Iterator, NamedTuple, Sequence, Union
 
 import numpy as np
 
 from mlops_box.clock import Clock
 from mlops_box.errors import StorageError
 from mlops_box.json_bytes import dumps
-from mlops_box.models.encode import Tensors
-from mlops_box.serving.answers import Answers
+from mlops_box.models.encode import Tensors, concatenate
+from mlops_box.serving.answers import Answers, joined
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.records import PredictionIds, Truth
 
 from ..log import PREDICTION, TRUTH, WINDOW, Entry, RingLog
-from .histogram import Histograms
-from .journal import tell
+from .histogram import Histograms, window_us
+from .journal import tell, tell_failure
 from .model import Served
 from .moments import event_times, utc_text
 
@@ -35,6 +35,8 @@ MAX_QUEUED = 20_000
 """Answers that wait while the disk cannot be written; beyond it the oldest are given up and counted."""
 
 _OPEN_WINDOWS = "open_windows"
+# The year 9999 has no next day.
+_LATEST_US = 253_370_764_800_000_000
 Rows = Union[Sequence[Dict[str, Any]], Columns]
 
 
@@ -54,6 +56,14 @@ class Answered(NamedTuple):
     at_us: int
     mono_us: int
     latency_ms: float
+
+
+class _Window(NamedTuple):
+    """Of one version."""
+
+    digest: str
+    start_us: int
+    by: str
 
 
 class Recorder:
@@ -161,7 +171,10 @@ class Recorder:
     def _run(self) -> None:
         while not self._stopping:
             self._full.wait(EVERY_S)
-            self.flush()
+            try:
+                self.flush()
+            except Exception as error:  # noqa: BLE001 - the thread's boundary: the next batch may be better
+                tell_failure(f"a batch was not logged: {error!r}")
 
     def _write(self, entries: list[Entry], facts: dict[str, str]) -> None:
         if not entries and not facts:
@@ -180,27 +193,24 @@ class Recorder:
         self._unwritten = []
 
     def _drained(self) -> list[Entry]:
+        """The entries of all that waits; it is counted into its windows."""
         entries: list[Entry] = []
+        parts: dict[_Window, list[tuple[Tensors, Answers]]] = {}
+        served: dict[str, Served] = {}
         for _ in range(len(self._queue)):
             item = self._queue.popleft()
             times = event_times(item.rows, item.served.contract.rules.time_column)
-            self._count(item, times)
             entries += self._entries(item, times)
-        return entries
-
-    def _count(self, item: Answered, times: Sequence[int | None]) -> None:
-        """Rows of one window are counted at once, and most requests are of one window."""
+            served[item.served.digest] = item.served
+            for window, part in _by_window(item, times):
+                parts.setdefault(window, []).append(part)
         now_s = self._clock.monotonic_s()
-        by_window: dict[tuple[int, str], list[int]] = {}
-        width_us = round(item.served.contract.window_seconds * 1e6)
-        for index, time_us in enumerate(times):
-            moment_us, by = (item.at_us, "clock") if time_us is None else (time_us, "event")
-            by_window.setdefault((moment_us // width_us * width_us, by), []).append(index)
-        for (start_us, by), rows in by_window.items():
-            tensors, answers = item.tensors, item.answers
-            if len(by_window) > 1:
-                tensors, answers = tensors.take(np.array(rows)), answers.take(rows)
-            self._histograms.add(item.served, start_us, by, tensors, answers, now_s)
+        for window, found in parts.items():
+            # All rows of a window are counted at once, which costs hardly more than counting one.
+            tensors = concatenate([tensors for tensors, _ in found])
+            answers = joined([answers for _, answers in found])
+            self._histograms.add(served[window.digest], window.start_us, window.by, tensors, answers, now_s)
+        return entries
 
     def _entries(self, item: Answered, times: Sequence[int | None]) -> list[Entry]:
         served, answers = item.served, item.answers
@@ -225,6 +235,25 @@ class Recorder:
                 Entry(self._boot, item.mono_us, item.at_us, PREDICTION, dumps(body, default=str).decode())
             )
         return entries
+
+
+def _by_window(
+    item: Answered, times: Sequence[int | None]
+) -> Iterator[tuple[_Window, tuple[Tensors, Answers]]]:
+    """The rows of a request by the windows they belong to: one, mostly."""
+    width_us = window_us(item.served)
+    rows: dict[_Window, list[int]] = {}
+    for index, time_us in enumerate(times):
+        # What nobody can have measured yet (or a window's end could not be written of) counts by our clock.
+        is_told = time_us is not None and 0 <= time_us < _LATEST_US
+        moment_us, by = (time_us, "event") if is_told else (item.at_us, "clock")
+        start_us = (moment_us or 0) // width_us * width_us
+        rows.setdefault(_Window(item.served.digest, start_us, by), []).append(index)
+    if len(rows) == 1:
+        yield next(iter(rows)), (item.tensors, item.answers)
+        return
+    for window, places in rows.items():
+        yield window, (item.tensors.take(np.array(places)), item.answers.take(places))
 
 
 def _row_values(rows: Rows, served: Served) -> Sequence[Any]:

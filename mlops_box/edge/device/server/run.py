@@ -11,6 +11,7 @@ import getopt
 import json
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 EXIT_RESTART = 75
 EXIT_FAILED = 2
+SWITCH_S = 0.001
 USAGE = "server --slot a|b [--root FOLDER] [--host ADDRESS] [--port NUMBER] [--allow-host NAME]..."
 
 
@@ -115,6 +117,8 @@ def _serve(place: Place, options: Options) -> int:
     recorder.start()
     announce(name)
     follower.start()
+    # The log's thread must not keep a request waiting for Python's usual 5 ms.
+    sys.setswitchinterval(SWITCH_S)
     gc.freeze()
     gc.enable()
     server.run()
