@@ -19,7 +19,7 @@ _STATES = ["open", "acknowledged", "resolved"]
 def command(context: click.Context, follow: bool, home: Path | None, as_json: bool) -> None:
     """Alerts: list, show, acknowledge.
 
-    At most one unresolved alert per model and kind (drift, quality, data, pipeline). It resolves by itself when the
+    At most one unresolved alert per model and kind (drift, quality, data, pipeline; device: one a device). It resolves by itself when the
     newest window of the champion is fine again.
     """
     if context.invoked_subcommand is not None:

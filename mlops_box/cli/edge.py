@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from mlops_box.cli.common import emit, home_option, json_option, open_box, table
+from mlops_box.cli.edge_devices import devices_group, import_command, pull_command
 
 _KEY_HELP = "A trusted public key, 64 hex digits [default: this box's own]."
 
@@ -194,3 +195,7 @@ def revoke(key_id: str, reason: str, home: Path | None, as_json: bool) -> None:
     with open_box(home) as box:
         facts = revoke_key(box, key_id, reason=reason)
     emit(facts.to_dict(), as_json=as_json, text=lambda: keys_text(facts))
+
+
+for _found in (devices_group, import_command, pull_command):
+    command.add_command(_found)

@@ -12,6 +12,7 @@ from mlops_box.monitoring.decisions import Decision
 from mlops_box.monitoring.rate import RateFinding
 from mlops_box.monitoring.values import EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.operations.decide import decide_for, dispatch_pending, settle
+from mlops_box.operations.edge.device_alerts import watch_devices
 from mlops_box.operations.launch import Launcher
 from mlops_box.operations.monitor_alerts import AlertChange, update_alerts, watch_runs
 from mlops_box.operations.monitor_rate import judge_traffic
@@ -192,7 +193,7 @@ def _store(
 def _alert(box: Box, watched: Sequence[Watched], rates: Mapping[str, RateFinding]) -> tuple[AlertChange, ...]:
     changes = [AlertChange("opened", alert) for alert in box.alerts.wake()]
     changes += [change for item in watched for change in update_alerts(box, item, rates[item.model])]
-    return tuple(changes + watch_runs(box))
+    return tuple(changes + watch_runs(box) + watch_devices(box))
 
 
 def _decide(box: Box, watched: Sequence[Watched]) -> list[Decision]:

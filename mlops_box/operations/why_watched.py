@@ -164,6 +164,9 @@ def _evidence(alert: Alert) -> tuple[list[str], list[str]]:
         return quality_lines(QualityFinding.from_dict(body["quality"]))
     if alert.kind == "data":
         return _data_evidence(body)
+    if alert.kind == "device":
+        troubles = [str(item["what"]) for item in body.get("troubles", [])]
+        return troubles, ["a later report of the device: mlops-box edge devices show NAME"]
     return _pipeline_evidence(body)
 
 

@@ -1,10 +1,12 @@
-"""``[edge]``: what a bundle tells the device that runs it."""
+"""``[edge]``: what a bundle tells the device that runs it, and what this box expects of it."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import Field
 
-from mlops_box.project.declared import Declared, Share, Size
+from mlops_box.project.declared import Declared, PositiveDuration, Share, Size
 
 
 class Edge(Declared):
@@ -33,3 +35,6 @@ class Edge(Declared):
         description="A version whose server takes more memory (RSS) than this is rolled back.",
     )
     max_rows: int = Field(256, ge=1, le=100_000, description="Rows one request may carry there.")
+    silent_after: PositiveDuration = Field(
+        timedelta(days=7), description="A device that was not seen for so long raises an alert on the box."
+    )

@@ -14,7 +14,7 @@ from mlops_box.serving.access import Access, refuse_from_elsewhere
 from mlops_box.serving.guard import Guard
 from mlops_box.serving.problems import HttpProblem, problem_of
 from mlops_box.serving.request_ids import RequestIds
-from mlops_box_services import features_api, oip_api, pages, rows_api
+from mlops_box_services import edge_api, features_api, oip_api, pages, rows_api
 from mlops_box_services.exchange import (
     CLIENT_GONE,
     Answer,
@@ -63,6 +63,7 @@ class Front:
         self._routes = Routes(
             [
                 *rows_api.routes(),
+                *edge_api.routes(),
                 *features_api.routes(),
                 *oip_api.routes(),
                 *pages.routes(lambda: self._routes),

@@ -72,6 +72,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/readyz"): Operation("Every champion is warm", "Readiness", unready=True),
     ("GET", "/metrics"): Operation("Metrics for Prometheus", ""),
     ("GET", "/docs.json"): Operation("This document", "Document"),
+    ("POST", "/edge/sync"): Operation(
+        "Devices: take over a batch that a device of this box signed; acknowledged under the box's signature",
+        "Envelope", "Envelope", errors=("422",),
+    ),
     ("GET", "/v2"): Operation("Open Inference Protocol: the server", "ServerMetadata"),
     ("GET", "/v2/health/live"): Operation("Open Inference Protocol: the process lives", "Live"),
     ("GET", "/v2/health/ready"): Operation("Open Inference Protocol: every champion is warm", "Ready", unready=True),

@@ -130,6 +130,16 @@ SCHEMAS: dict[str, Schema] = {
         },
         additionalProperties=False,
     ),
+    "Envelope": {
+        "description": "A DSSE envelope: github.com/secure-systems-lab/dsse, in canonical JSON.",
+        **_object(
+            {
+                "payload": {"type": "string"},
+                "payloadType": {"type": "string"},
+                "signatures": _list(_object({"keyid": {"type": "string"}, "sig": {"type": "string"}})),
+            }
+        ),
+    },
     "Stored": _object({"model": {"type": "string"}, "stored": {"type": "integer", "minimum": 1}}),
     "Alive": _object({"alive": {"type": "boolean"}}),
     "Route": _object(

@@ -161,6 +161,7 @@ log_sample = "10%"
 redact = []
 memory = "128MB"
 max_rows = 64
+silent_after = "3d"
 """
 
 

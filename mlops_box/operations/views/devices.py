@@ -1,0 +1,171 @@
+"""Devices as a person looks at them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from mlops_box.box import Box
+from mlops_box.clock import isoformat
+from mlops_box.edge.devices import Device
+from mlops_box.operations.edge.device_alerts import troubles_of
+
+DeviceState = Literal["new", "fine", "trouble", "removed"]
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One line of the devices table.
+
+    Attributes:
+        serving: ``model@number``; ``None`` before it said so.
+        backlog: Records it still held when it was seen last.
+        clock_offset_s: How far its clock is behind the box's; ``None``: never compared.
+    """
+
+    name: str
+    state: DeviceState
+    serving: str | None
+    last_seen: datetime | None
+    way: str | None
+    backlog: int
+    dropped: int
+    clock_offset_s: float | None
+    trouble: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "last_seen": isoformat(self.last_seen) if self.last_seen else None}
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """What lies in one of a device's slots, and as what."""
+
+    name: str
+    version: str | None
+    role: str
+
+
+@dataclass(frozen=True)
+class ReceivedBatch:
+    """A batch that brought something."""
+
+    received_at: str
+    way: str
+    boot: str
+    first: int
+    last: int
+    fresh: int
+    aside_digest: str | None
+
+
+@dataclass(frozen=True)
+class DeviceDetail:
+    """All there is to know of a device.
+
+    Attributes:
+        bad: Versions marked bad there: ``model@number``, or the digest of one that this box does not know.
+        history: What it did last, as it tells it.
+        rows: Predictions that came as rows.
+        drift: Findings of the newest windows of its version that hold its rows: start, outcome, drifted columns.
+        batches: The newest batches, newest first.
+    """
+
+    row: DeviceRow
+    key_id: str
+    added_at: datetime
+    added_by: str
+    slots: tuple[SlotView, ...]
+    bad: tuple[str, ...]
+    epoch: int | None
+    history: tuple[dict[str, Any], ...]
+    rows: int
+    drift: tuple[dict[str, Any], ...]
+    batches: tuple[ReceivedBatch, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "row": self.row.to_dict(), "added_at": isoformat(self.added_at)}
+
+
+def list_devices(box: Box) -> list[DeviceRow]:
+    """All devices by name, the removed ones too."""
+    return [_row(box, device) for device in box.devices.list()]
+
+
+def device_detail(box: Box, name: str, *, batches: int = 10) -> DeviceDetail:
+    """Raises :class:`NotFoundError` where there is no such device."""
+    device = box.devices.get(name)
+    health = device.report.health
+    epoch, history = health.get("epoch"), health.get("history")
+    return DeviceDetail(
+        _row(box, device), device.key_id, device.added_at, device.added_by, _slots(health), _bad(box, health),
+        epoch if isinstance(epoch, int) else None,
+        tuple(act for act in history if isinstance(act, dict)) if isinstance(history, list) else (),
+        _rows_received(box, name), _drift(box, device), _batches(box, name, batches),
+    )  # fmt: skip
+
+
+def _row(box: Box, device: Device) -> DeviceRow:
+    troubles = troubles_of(box, device)
+    state: DeviceState = "trouble" if troubles else "new" if device.last_seen is None else "fine"
+    offset_us = device.clock_offset_us
+    return DeviceRow(
+        device.name, "removed" if device.is_revoked else state, device.serving, device.last_seen, device.way,
+        device.report.backlog, device.report.dropped, offset_us / 1e6 if offset_us is not None else None,
+        "; ".join(trouble.what for trouble in troubles) or None,
+    )  # fmt: skip
+
+
+def _slots(health: dict[str, Any]) -> tuple[SlotView, ...]:
+    slots = health.get("slots")
+    if not isinstance(slots, dict):
+        return ()
+    return tuple(
+        SlotView(
+            str(name), str(slot["version"]) if slot.get("version") else None, str(slot.get("role") or "")
+        )
+        for name, slot in sorted(slots.items())
+        if isinstance(slot, dict)
+    )
+
+
+def _bad(box: Box, health: dict[str, Any]) -> tuple[str, ...]:
+    digests = health.get("bad")
+    named = []
+    for digest in map(str, digests if isinstance(digests, list) else ()):
+        row = box.db.one("SELECT model, number FROM versions WHERE digest = ?", (digest,))
+        named.append(f"{row['model']}@{row['number']}" if row else digest)
+    return tuple(named)
+
+
+def _rows_received(box: Box, name: str) -> int:
+    row = box.db.one(
+        "SELECT COALESCE(SUM(rows), 0) AS n FROM sealed WHERE kind = 'prediction' AND segment_id IN "
+        "(SELECT segment_id FROM device_batches WHERE device = ?)",
+        (name,),
+    )
+    return int(row["n"]) if row else 0
+
+
+def _drift(box: Box, device: Device, limit: int = 5) -> tuple[dict[str, Any], ...]:
+    """What the windows say that its version answered in; its rows are among theirs."""
+    model, _, number = (device.serving or "").partition("@")
+    if not number.isdigit():
+        return ()
+    return tuple(
+        {
+            "starts_at": isoformat(window.starts_at), "rows": window.rows, "outcome": window.drift.outcome,
+            "drifted": list(window.drift.drifted),
+        }
+        for window in box.windows.list(model, number=int(number), limit=limit)
+    )  # fmt: skip
+
+
+def _batches(box: Box, name: str, limit: int) -> tuple[ReceivedBatch, ...]:
+    rows = box.db.read(
+        "SELECT received_at, way, boot, first_seq, last_seq, fresh, aside_digest FROM device_batches "
+        "WHERE device = ? ORDER BY received_at DESC, first_seq DESC LIMIT ?",
+        (name, limit),
+    )
+    return tuple(ReceivedBatch(*row.values()) for row in rows)
