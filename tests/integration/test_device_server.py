@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mlops_box.edge.device.errors import Refused
 from mlops_box.edge.device.log import PREDICTION, TRUTH, WINDOW, RingLog
 from mlops_box.edge.device.place import Place
+from mlops_box.edge.device.probe import Counts, announced, counts, is_ready
 from mlops_box.edge.device.server.tokens import FileTokens
 from mlops_box.models.golden import Golden
 from mlops_box.monitoring.counts import WindowCounts
@@ -196,7 +198,10 @@ def test_beyond_the_loopback_interface_it_asks_for_a_token_and_does_not_start_wi
 ) -> None:
     with pytest.raises(AssertionError, match="there is none"):
         start_device(place, "a", "--allow-host", "edge.local")
-    token = FileTokens(place.root / "tokens.json").add("line 4")
+    token = FileTokens(place.tokens).add("line 4")
+    assert place.tokens.stat().st_mode & 0o077 == 0
+    with pytest.raises(Refused, match="already"):
+        FileTokens(place.tokens).add("line 4")
     with running_device(place, "a", "--allow-host", "edge.local") as server:
         row = {"rows": [{"a": 1.0, "b": 0.0}]}
         named = {"Host": "edge.local:8080"}
@@ -205,3 +210,8 @@ def test_beyond_the_loopback_interface_it_asks_for_a_token_and_does_not_start_wi
         assert server.call("POST", "/models/rates/predict", row, good)[0] == 200
         assert server.call("GET", "/livez", None, named)[0] == 200
         assert server.call("GET", "/livez", None, {"Host": "other.local"})[0] == 421
+        # The agent beside it is let in as this machine's own.
+        told = announced(place)
+        assert told is not None
+        assert server.call("GET", "/metrics")[0] == 401
+        assert (is_ready(told), counts(told, 1)) == (True, Counts(good=1))

@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": "Serve the model; watch it, restart it, fall back.",
     "rollback": "Go back to the version that was confirmed before.",
     "keys": "List, trust or revoke the keys whose bundles this device takes.",
+    "token": "Make a token for callers from other machines.",
     "sync": "Bring predictions and ground truth to the box.",
     "selftest": "Run the golden rows of a slot (called by the agent, with limits).",
 }

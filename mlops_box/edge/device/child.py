@@ -20,10 +20,11 @@ _STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server listens; port 0 lets the system choose."""
+    """Where the server listens (port 0 lets the system choose), and the further names that it is called by."""
 
     host: str
     port: int
+    names: tuple[str, ...] = ()
 
 
 class Child:
@@ -43,6 +44,7 @@ class Child:
             address.host,
             "--port",
             str(address.port),
+            *(word for name in address.names for word in ("--allow-host", name)),
         )
         self._process = subprocess.Popen(
             runtime.command("mlops_edge.server", *where),

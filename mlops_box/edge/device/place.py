@@ -34,6 +34,8 @@ class Place:
         self.run = self.root / "run"
         self.log = self.root / "log.db"
         self.server = self.run / "server.json"
+        self.server_token = self.run / "server.token"
+        self.tokens = self.root / "tokens.json"
         self.state_lock = self.run / "state.lock"
         self.install_lock = self.run / "install.lock"
         self.serve_lock = self.run / "serve.lock"

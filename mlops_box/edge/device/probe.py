@@ -26,6 +26,8 @@ class Announced:
     pid: int
     port: int
     slot: str
+    host: str = "127.0.0.1"
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,27 @@ def announced(place: Place) -> Announced | None:
     """The server's own word; ``None`` before it listens."""
     try:
         raw = parse_object(place.server.read_bytes(), place.server.name)
-        return Announced(int(raw["pid"]), int(raw["port"]), str(raw["slot"]))
+        token = place.server_token.read_text() if place.server_token.exists() else ""
+        return Announced(
+            int(raw["pid"]), int(raw["port"]), str(raw["slot"]), str(raw.get("host", "127.0.0.1")), token
+        )
     except (FileNotFoundError, Refused, KeyError, TypeError, ValueError):
         return None
 
 
-def is_ready(port: int) -> bool:
+def is_ready(server: Announced) -> bool:
     """Whether ``/readyz`` answers 200 within a second."""
-    return _get(port, "/readyz", 64 * 1024)[0] == 200
+    return _get(server, "/readyz", 64 * 1024)[0] == 200
 
 
-def is_alive(port: int) -> bool:
+def is_alive(server: Announced) -> bool:
     """Whether ``/livez`` answers 200 within a second."""
-    return _get(port, "/livez", 64 * 1024)[0] == 200
+    return _get(server, "/livez", 64 * 1024)[0] == 200
 
 
-def counts(port: int, number: int) -> Counts:
+def counts(server: Announced, number: int) -> Counts:
     """How the predictions of version ``number`` went, by the server's ``/metrics``; zeros where it does not answer."""
-    status, body = _get(port, "/metrics", _MOST_METRICS)
+    status, body = _get(server, "/metrics", _MOST_METRICS)
     return read_counts(body.decode("utf-8", "replace"), number) if status == 200 else Counts()
 
 
@@ -91,10 +96,12 @@ def rss_bytes(pid: int) -> int:
     return 0
 
 
-def _get(port: int, path: str, most_bytes: int) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+def _get(server: Announced, path: str, most_bytes: int) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=_TIMEOUT_S)
     try:
-        connection.request("GET", path)
+        connection.request(
+            "GET", path, headers={"Authorization": f"Bearer {server.token}"} if server.token else {}
+        )
         answer = connection.getresponse()
         return answer.status, answer.read(most_bytes)
     except (OSError, http.client.HTTPException):

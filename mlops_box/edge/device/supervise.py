@@ -17,7 +17,7 @@ from .launch import Runtime
 from .notify import notify
 from .outcome import confirm, fall_back
 from .place import Place
-from .probe import announced, counts, is_alive, is_ready, rss_bytes
+from .probe import Announced, announced, counts, is_alive, is_ready, rss_bytes
 from .rescue import load_or_rescue
 from .slots import read_manifest
 
@@ -135,20 +135,20 @@ class Supervisor:
             self._give_up(life, "the server does not serve its slot")
             return None
         life.alive_at = life.alive_at or now
-        if life.ready_since is None and is_ready(told.port):
+        if life.ready_since is None and is_ready(told):
             life.ready_since = now
             self._crashes = 0
             self._ready(f"serving {life.choice.slot.version}")
         if now - life.looked_at < LOOK_S:
             return life
         life.looked_at = now
-        if is_alive(told.port):
+        if is_alive(told):
             life.alive_at = now
         elif now - life.alive_at > HANG_S:
             child.kill()
             self._give_up(life, "the server hangs")
             return None
-        return self._judge(child, life, told.port) if life.choice.on_trial else life
+        return self._judge(child, life, told) if life.choice.on_trial else life
 
     def _follow(self, life: Life) -> Life:
         """Begin a trial that was armed meanwhile, or turn to what was chosen otherwise; the server sees it as well."""
@@ -166,14 +166,14 @@ class Supervisor:
         following.turned = True
         return following
 
-    def _judge(self, child: Child, life: Life, port: int) -> Life | None:
+    def _judge(self, child: Child, life: Life, server: Announced) -> Life | None:
         now, choice = time.monotonic(), life.choice
         seen = Observation(
             life.golden.poll() if life.golden else [],
             now - life.began,
             None if life.ready_since is None else now - life.ready_since,
             rss_bytes(child.pid),
-            counts(port, choice.slot.number),
+            counts(server, choice.slot.number),
         )
         manifest = read_manifest(self._place.slot(choice.name))
         return self._act(life, judge(seen, manifest.limits.rss_bytes, self._patience))

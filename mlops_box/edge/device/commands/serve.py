@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=8080, help="Port (default 8080; 0 lets the system choose)."
     )
     parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="A name that clients call it by; beyond 127.0.0.1 a token is asked for: mlops-edge token.",
+    )  # fmt: skip
+    parser.add_argument(
         "--steady", type=float, default=usual.steady_s, metavar="SECONDS",
         help=f"A new version must be ready so long without a crash (default {usual.steady_s:g}).",
     )  # fmt: skip
@@ -29,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(place: Place, options: argparse.Namespace) -> int:
     patience = Patience(steady_s=options.steady, probation_s=options.probation)
-    return serve(place, Address(options.host, options.port), patience, _tell)
+    return serve(place, Address(options.host, options.port, tuple(options.allow_host)), patience, _tell)
 
 
 def _tell(line: str) -> None:

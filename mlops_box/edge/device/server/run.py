@@ -6,6 +6,7 @@ needed: from the start to the first prediction there is a tenth of a second.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import getopt
 import json
@@ -91,7 +92,7 @@ def main(arguments: list[str]) -> int:
 
 def _serve(place: Place, options: Options) -> int:
     ended, restart = threading.Event(), threading.Event()
-    guard, authorizer = _access(place, options, ended)
+    guard, authorizer, reached = _access(place, options, ended)
     name = options.slot
     slot = read_slot(place, name)
     if slot is None:
@@ -105,7 +106,7 @@ def _serve(place: Place, options: Options) -> int:
     server = EdgeServer(App(device, guard, authorizer, _outbox(place)), options.host, options.port)
 
     def announce(serving: str) -> None:
-        _announce(place, server.port, serving, boot, device.served.ref)
+        _announce(place, reached, server.port, serving, boot, device.served.ref)
 
     def again() -> None:
         restart.set()
@@ -129,37 +130,53 @@ def _serve(place: Place, options: Options) -> int:
     return EXIT_RESTART if restart.is_set() else 0
 
 
-def _announce(place: Place, port: int, name: str, boot: str, version: str) -> None:
+def _announce(place: Place, host: str, port: int, name: str, boot: str, version: str) -> None:
     """``run/server.json``: who serves what, where."""
-    facts = {"pid": os.getpid(), "port": port, "slot": name, "boot": boot, "version": version}
+    facts = {
+        "pid": os.getpid(),
+        "host": host,
+        "port": port,
+        "slot": name,
+        "boot": boot,
+        "version": version,
+    }
     write_whole(place.server, json.dumps(facts).encode())
 
 
-def _access(place: Place, options: Options, ended: threading.Event) -> tuple[Guard, Authorizer | None]:
-    """By which names the server is called, and whom it asks for a token: nobody on the loopback interface.
+def _access(place: Place, options: Options, ended: threading.Event) -> tuple[Guard, Authorizer | None, str]:
+    """By which names the server is called, whom it asks for a token, and where this machine reaches it.
+
+    On the loopback interface nobody is asked.
 
     Raises:
         UsageError: It can be reached from elsewhere, and its name or a token is missing.
     """
+    with contextlib.suppress(FileNotFoundError):
+        place.server_token.unlink()
     if options.host in ("127.0.0.1", "localhost") and not options.names:
-        return Guard(), None
-    from mlops_box.serving.access import access_for
+        return Guard(), None, options.host
+    from mlops_box.serving.access import access_for, reached_at
     from mlops_box.serving.authorization import Authorizer
+    from mlops_box.serving.bearer import new_token
 
-    from .tokens import NAME, FileTokens
+    from .tokens import FileTokens
 
     access = access_for(options.host, allow_hosts=options.names)
+    guard, reached = Guard(hosts=access.hosts), reached_at(options.host)
     if not access.needs_token:
-        return Guard(hosts=access.hosts), None
-    tokens = FileTokens(place.root / NAME)
+        return guard, None, reached
+    tokens = FileTokens(place.tokens)
     if not tokens.list():
         raise UsageError(
             "the server would ask for a token, and there is none",
             hint="mlops-edge token NAME makes one; or listen at 127.0.0.1",
         )
-    authorizer = Authorizer(tokens, SystemClock())
+    # The agent asks as this machine's own: who can read its token could change the others.
+    own = new_token()
+    write_whole(place.server_token, own.encode(), private=True)
+    authorizer = Authorizer(tokens, SystemClock(), local=own)
     authorizer.follow(ended)
-    return Guard(hosts=access.hosts), authorizer
+    return guard, authorizer, reached
 
 
 def _outbox(place: Place) -> Outbox:

@@ -10,13 +10,13 @@ import json
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mlops_box.errors import IntegrityError, UsageError
+from mlops_box.errors import IntegrityError
 from mlops_box.serving.bearer import SCOPES, Token, new_token, read_token
 
 from ..atomic import write_whole
+from ..errors import Refused
 
 FORMAT = 1
-NAME = "tokens.json"
 
 
 class FileTokens:
@@ -68,11 +68,14 @@ class FileTokens:
         """Make a token for everything, and return its text, which is not to be had again.
 
         Raises:
-            UsageError: The name is in use.
+            Refused: The name is in use, or the file is damaged.
         """
-        tokens = self.list()
+        try:
+            tokens = self.list()
+        except IntegrityError as error:
+            raise Refused(error.message, hint=error.hint or "", rule="token.damaged") from None
         if name in [token.name for token in tokens]:
-            raise UsageError(f"there is a token {name} already", hint="choose another name")
+            raise Refused(f"there is a token {name} already", hint="choose another name", rule="token.name")
         text = new_token()
         id_, digest = read_token(text.encode()) or ("", "")
         kept = [
