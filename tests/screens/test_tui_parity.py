@@ -30,8 +30,9 @@ LOOKS = {
     "status", "dashboard", "doctor", "why", "verify", "schema", "completion", "tui", "report", "predict", "ledger",
     "data", "policy backtest", "runs list", "runs show", "models list", "models show", "models diff", "models aliases",
     "models card", "rollout list", "rollout status", "alerts list", "alerts show", "decisions list", "decisions show",
-    "tokens list", "edge inspect", "edge keys show", "edge simulate", "edge targets", "edge verify", "devices list",
-    "devices show", "features list", "features show",
+    "tokens list", "edge inspect", "edge keys show", "edge simulate", "edge targets", "edge verify",
+    "edge devices list", "edge devices show", "features list", "features show", "features status", "features lineage",
+    "features lookup", "features why",
 }  # fmt: skip
 
 # Commands that change something and have no key, each with its reason.
@@ -47,8 +48,11 @@ WITHOUT_A_KEY = {
     "tokens revoke": "goes with tokens create",
     "edge keys rotate": "keys are changed with the fleet's plan at hand, not in passing",
     "edge keys revoke": "goes with edge keys rotate",
-    "devices": "devices are enrolled and removed with their own keys at hand",
-    "features": "features are declared in mlops.toml and materialised by their schedule",
+    "edge devices": "devices are enrolled and removed with their own keys at hand",
+    "edge import": "reads a file that a device wrote, from wherever it was carried to",
+    "edge pull": "reaches out to a device; its schedule does it",
+    "features push": "values come from programs",
+    "features materialize": "their schedule does it",
 }
 
 

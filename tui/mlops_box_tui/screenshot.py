@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from mlops_box_tui.app import BoxApp
 
@@ -41,5 +43,7 @@ async def settle(app: BoxApp, pilot: Pilot[None]) -> None:
         # Zero: until every widget has handled its messages; the default would wait for an idle processor.
         await pilot.pause(0)
         reading = [worker for worker in app.workers if worker.group.startswith(("poll", "go", "draw", "act"))]
-        await app.workers.wait_for_complete(reading)
+        # A newer poll may have taken an older one's place.
+        with contextlib.suppress(WorkerCancelled):
+            await app.workers.wait_for_complete(reading)
     await pilot.pause()

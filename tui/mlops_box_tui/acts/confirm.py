@@ -74,8 +74,7 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
             self._cannot(error)
             return
         assert fetched is not None
-        self._plan = fetched.value
-        await self._show(self._plan)
+        await self._show(fetched.value)
 
     def _cannot(self, error: BoxError) -> None:
         look = self.app.look
@@ -106,6 +105,8 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
                 classes="act-field",
             )
             await self.query_one("#act").mount(row, before="#act-command")
+        # Only now can it be answered: before, a key would have met a form without its fields.
+        self._plan = plan
         self._draw_command()
         self.query_one(Question).update(Text(self._question(), style="bold"))
         self._focus_next()
@@ -140,7 +141,8 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
     def _focus_next(self) -> None:
         """The first field that has to be filled in, or the question."""
         empty = self._missing()
-        (self._input(empty) if empty else self.query_one(Question)).focus()
+        # At once, not by a message: what is typed next belongs there.
+        self.set_focus(self._input(empty) if empty else self.query_one(Question))
 
     def _missing(self) -> Field | None:
         return next(
@@ -169,7 +171,7 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         if last and self._act.danger != "confirm":
             self._finish()
         elif last or self._missing() is None:
-            self.query_one(Question).focus()
+            self.set_focus(self.query_one(Question))
         else:
             self._focus_next()
 
@@ -195,4 +197,4 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         pane.display = True
         pane.update(self.app.look.text(problem, "bad"))
         wrong = self._missing() or self._asked[-1]
-        self._input(wrong).focus()
+        self.set_focus(self._input(wrong))

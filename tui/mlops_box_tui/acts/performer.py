@@ -48,7 +48,7 @@ class Performer:
                 continue
             del self._started[number]
             code = started.process.returncode
-            said = started.said()
+            said = started.said() or "done"
             outcome = said if code == 0 else f"exit code {code}: {said}"
             self.journal.note(number, outcome)
             self._app.notify(

@@ -1,0 +1,137 @@
+"""The real program in a real terminal: a pty, what stands on its screen, keys."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_ESCAPE = re.compile(
+    r"\x1b(?:\[(?P<params>[0-9;:?<>=!]*)[ -/]*(?P<final>[@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\|[ -/]*[0-Z\\^-~])"
+)
+KEYS = {"enter": "\r", "escape": "\x1b", "down": "\x1b[B", "tab": "\t"}
+
+
+class Glass:
+    """What a terminal shows: places text and moves of the cursor, ignores colours. One cell a character."""
+
+    def __init__(self, columns: int, rows: int):
+        self.cells = [[" "] * columns for _ in range(rows)]
+        self._row = self._column = 0
+        self._rest = ""
+
+    def feed(self, text: str) -> None:
+        """Take what the program wrote; a sequence that is not whole yet waits for its rest."""
+        text, self._rest = self._rest + text, ""
+        place = 0
+        while place < len(text):
+            if text[place] != "\x1b":
+                self._put(text[place])
+                place += 1
+                continue
+            found = _ESCAPE.match(text, place)
+            if found is None:
+                self._rest = text[place:]
+                return
+            if found["final"]:
+                self._move(found["params"], found["final"])
+            place = found.end()
+
+    def _put(self, character: str) -> None:
+        if character == "\r":
+            self._column = 0
+        elif character == "\n":
+            self._row += 1
+        elif character >= " ":
+            if self._row < len(self.cells) and self._column < len(self.cells[0]):
+                self.cells[self._row][self._column] = character
+            self._column += 1
+
+    def _move(self, params: str, final: str) -> None:
+        numbers = [int(part) if part.isdecimal() else 0 for part in params.split(";")]
+        if final in "Hf":
+            self._row = max(numbers[0], 1) - 1
+            self._column = max(numbers[1] if len(numbers) > 1 else 1, 1) - 1
+        elif final == "J":
+            for row in self.cells:
+                row[:] = [" "] * len(row)
+
+    def __str__(self) -> str:
+        return "\n".join("".join(row).rstrip() for row in self.cells)
+
+
+class Terminal:
+    """``mlops-box tui`` in a pty of a size."""
+
+    def __init__(self, home: Path, *arguments: str, columns: int = 130, rows: int = 36):
+        self._glass = Glass(columns, rows)
+        self._lock = threading.Lock()
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color", "MLOPS_BOX_HOME": str(home)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlops_box", "tui", *arguments],
+            stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        with contextlib.suppress(OSError):
+            while data := os.read(self._master, 65536):
+                with self._lock:
+                    self._glass.feed(decode(data))
+
+    def shown(self) -> str:
+        with self._lock:
+            return str(self._glass)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            os.write(self._master, KEYS.get(key, key).encode())
+
+    def wait_for(self, *texts: str, timeout_s: float = 120.0) -> str:
+        """Until all texts (regular expressions) stand on the screen; returns what does."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            shown = self.shown()
+            if all(re.search(text, shown) for text in texts):
+                return shown
+            assert self.process.poll() is None, f"it left while waiting for {texts}:\n{shown}"
+            time.sleep(0.05)
+        raise AssertionError(f"{texts} did not appear in {timeout_s} s:\n{self.shown()}")
+
+    def wait_until_gone(self, text: str, *, timeout_s: float = 120.0) -> None:
+        """Until a text (a regular expression) stands on the screen no more."""
+        deadline = time.monotonic() + timeout_s
+        while re.search(text, self.shown()):
+            assert time.monotonic() < deadline, f"{text} stays:\n{self.shown()}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        with contextlib.suppress(OSError):
+            os.close(self._master)
+
+
+@contextlib.contextmanager
+def terminal(home: Path, *arguments: str) -> Iterator[Terminal]:
+    opened = Terminal(home, *arguments)
+    try:
+        yield opened
+    finally:
+        opened.close()
