@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from mlops_box.canonical import sha256_hex
+from mlops_box.clock import to_us
 from mlops_box.data.rows import ColumnCheck
 from mlops_box.data.sift import arrow_schema
 from mlops_box.data.values import Column
@@ -18,31 +19,12 @@ from mlops_box.db import Transaction
 from mlops_box.errors import UsageError
 from mlops_box.features.definition import Definition, Source
 from mlops_box.features.online import OnlineStore, key_text, mark_in, set_mark
+from mlops_box.features.pushed import EventsRefused
 from mlops_box.project import ColumnRule
 
-MAX_PROBLEMS = 20
 # Beside a pushed event's own columns: its number, which grows with every event that arrives.
 NUMBER = "mlops_box_number"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-class EventsRefused(UsageError):
-    """Events broke the contract of their source; none of them was stored.
-
-    Args:
-        problems: ``{"row", "column", "rule", "message"}`` each; ``row`` counts from 0.
-    """
-
-    code = "contract"
-
-    def __init__(self, problems: Sequence[dict[str, Any]]):
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(
-            f"event {problems[0]['row']}: {problems[0]['message']}{more}",
-            hint="mend the event and push again; nothing was stored",
-            details={"problems": list(problems[:MAX_PROBLEMS])},
-        )
+_FIRST_DAY = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +126,7 @@ class EventDoor:
         value = self._checks[column.name].typed(given)
         if isinstance(value, datetime):
             return to_us(value)
-        return (value - _EPOCH.date()).days if isinstance(value, date) else value
+        return (value - _FIRST_DAY).days if isinstance(value, date) else value
 
 
 class EventLog:
@@ -261,16 +243,6 @@ def event_schema(source: Source) -> Any:
 def entity_of(event: Event, keys: Sequence[str]) -> str:
     """The spelling of the entity that ``keys`` name."""
     return key_text([event.row.get(key) for key in keys])
-
-
-def to_us(moment: datetime) -> int:
-    """Microseconds since 1970; a time without a zone is UTC."""
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return (aware - _EPOCH) // _MICROSECOND
-
-
-def from_us(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def content_id(source: Source, row: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ other pushers, never for readers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,57 +19,7 @@ from mlops_box.features.compute import RESERVED, observations
 from mlops_box.features.definition import Definition, Source
 from mlops_box.features.events import Event, EventDoor, EventLog, entity_of, source_key
 from mlops_box.features.online import BEGINNING_US, Observation, OnlineStore, key_text, mark_in
-
-
-@dataclass(frozen=True)
-class Push:
-    """Events for a source, or for the one source of a view.
-
-    Attributes:
-        to: The name of a view or a source.
-        rows: Objects by column.
-        ids: What tells two events apart; ``None``: their content.
-    """
-
-    to: str
-    rows: Sequence[Any]
-    ids: Sequence[str] | None = None
-
-
-@dataclass(frozen=True)
-class ViewUpdate:
-    """What a push changed of a view, given as ``view@version``.
-
-    Attributes:
-        entities: How many the events are about.
-        deferred: Of these, entities whose windows reach back beyond the events kept online: materialising computes them.
-    """
-
-    view: str
-    entities: int
-    deferred: int
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What a push did.
-
-    Attributes:
-        events: Stored by this push.
-        known: There already, and left as they are.
-        updates: Of the views over the source, by everything that was pushed in the same transaction.
-    """
-
-    source: str
-    events: int
-    known: int
-    updates: tuple[ViewUpdate, ...] = field(default=())
-
-    def to_dict(self) -> dict[str, Any]:
-        updates = {
-            update.view: {"entities": update.entities, "deferred": update.deferred} for update in self.updates
-        }
-        return {"source": self.source, "events": self.events, "known": self.known, "views": updates}
+from mlops_box.features.pushed import Push, Pushed, ViewUpdate
 
 
 class Pusher:

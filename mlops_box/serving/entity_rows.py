@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops_box.clock import isoformat
+from mlops_box.clock import from_us, isoformat, to_us
 from mlops_box.data.rows import RowContract
 from mlops_box.data.times import parse_date_text, parse_time_text
 from mlops_box.errors import UsageError
-from mlops_box.features.events import from_us, to_us
 from mlops_box.features.lookup import FeatureLookup
 from mlops_box.serving.door import Door, Row
 from mlops_box.serving.json_body import parse_json, refuse_duplicate_keys

@@ -6,8 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from mlops_box.errors import UsageError
-from mlops_box.features.events import EventsRefused
-from mlops_box.features.push import Push
+from mlops_box.features.pushed import EventsRefused, Push
 from mlops_box.operations.features.lookup import look_up
 from mlops_box.serving.guard import is_json
 from mlops_box.serving.json_body import load_json

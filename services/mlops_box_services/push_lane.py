@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlops_box.box import Box
-from mlops_box.features.push import Push, Pushed
+from mlops_box.features.pushed import Push, Pushed
 from mlops_box.serving.batcher import Batcher
 from mlops_box.serving.metrics import Metrics
 

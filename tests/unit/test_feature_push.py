@@ -16,11 +16,12 @@ from mlops_box.clock import FixedClock, isoformat
 from mlops_box.errors import NotFoundError, SourceError
 from mlops_box.features.compute import observations
 from mlops_box.features.definition import Definition
-from mlops_box.features.events import EventLog, EventsRefused, event_table, source_key
+from mlops_box.features.events import EventLog, event_table, source_key
 from mlops_box.features.join import point_in_time_join
 from mlops_box.features.lookup import FeatureLookup
 from mlops_box.features.online import OnlineStore
 from mlops_box.features.push import Pusher
+from mlops_box.features.pushed import EventsRefused
 from mlops_box.features.view import FeatureView
 from tests.feature_case import ACTIVITY, TX, view_over
 

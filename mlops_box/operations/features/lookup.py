@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from mlops_box.box import Box
-from mlops_box.clock import isoformat
+from mlops_box.clock import from_us, isoformat, to_us
 from mlops_box.data.values import Column
 from mlops_box.errors import UsageError
-from mlops_box.features.events import from_us, to_us
 from mlops_box.features.lookup import FeatureLookup
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mlops_box.box import Box
-from mlops_box.clock import isoformat
+from mlops_box.clock import from_us, isoformat, to_us
 from mlops_box.features.archive import Mark
 from mlops_box.features.chunks import CHUNK_EVENTS, EventParts, event_parts
 from mlops_box.features.definition import Definition, Source
-from mlops_box.features.events import from_us, source_key, to_us
+from mlops_box.features.events import source_key
 from mlops_box.features.online import BEGINNING_US
 from mlops_box.features.refresh import prune, refresh_observations, seed_events
 from mlops_box.features.sources import read_source

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.errors import UsageError
-from mlops_box.features.push import Push, Pushed, ViewUpdate
+from mlops_box.features.pushed import Push, Pushed, ViewUpdate
 
 # One transaction takes so many events.
 BATCH_EVENTS = 10_000

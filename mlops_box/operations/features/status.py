@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from mlops_box.box import Box
-from mlops_box.clock import isoformat
+from mlops_box.clock import from_us, isoformat
 from mlops_box.features.definition import Definition
-from mlops_box.features.events import from_us, source_key
+from mlops_box.features.events import source_key
 from mlops_box.features.online import BEGINNING_US
 from mlops_box.models.pins import active_definitions
 
