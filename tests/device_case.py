@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_box.box import Box
-from mlops_box.clock import FixedClock, isoformat
+from mlops_box.clock import Clock, FixedClock, isoformat
 from mlops_box.edge.device import ed25519
 from mlops_box.edge.device.batch import Record, write_batch
 from mlops_box.models.golden import Golden
@@ -35,7 +35,7 @@ SEED = bytes(range(32))
 PROJECT = FAILS_PROJECT + '[monitor]\nwindow = "1h"\nmin_rows = 10\n'
 
 
-def open_box(folder: Path, clock: FixedClock | None = None) -> Box:
+def open_box(folder: Path, clock: Clock | None = None, known: Any = None) -> Box:
     """A box with the model ``mill`` as champion, its reference, and the device ``press-7``."""
     box = Box.open(folder, clock=clock or FixedClock(NOW), actor="tester")
     box.projects.register(LoadedProject(box.home.root, parse_project(PROJECT)))
@@ -45,7 +45,7 @@ def open_box(folder: Path, clock: FixedClock | None = None) -> Box:
             Golden(({"heat": 10.0, "kind": "l"},), probability=((0.5, 0.5),)).to_json().encode(),
             kind="golden",
         ),
-        REFERENCE_FILE: box.objects.put_bytes(reference().to_bytes(), kind="reference"),
+        REFERENCE_FILE: box.objects.put_bytes((known or reference()).to_bytes(), kind="reference"),
     }
     draft = VersionDraft(MODEL, MODEL, FAILS.task, True, FAILS, files, {}, (), "snapshot", None)
     box.models.set_champion(box.models.register(draft), reason="test")

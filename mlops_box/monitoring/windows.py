@@ -46,6 +46,8 @@ class WindowStore:
     ) -> None:
         """Store windows and note what they account for, in one transaction.
 
+        A window that turned out to be empty goes: rows have come that are of another, by a corrected clock.
+
         Args:
             accounted: (segment id, model, kind) of the sealed parts whose rows are in these windows.
             devices: What devices counted that is in them.
@@ -53,7 +55,14 @@ class WindowStore:
         now = isoformat(self._clock.now())
         with self._db.write() as tx:
             for window in windows:
-                tx.insert("windows", _to_row(window), replace=True)
+                row = _to_row(window)
+                if window.rows:
+                    tx.insert("windows", row, replace=True)
+                else:
+                    tx.execute(
+                        "DELETE FROM windows WHERE model = :model AND number = :number AND starts_at = :starts_at",
+                        row,
+                    )
             for segment_id, model, kind in accounted:
                 tx.execute(
                     "UPDATE sealed SET monitored_at = ? WHERE segment_id = ? AND model = ? AND kind = ?",

@@ -187,7 +187,7 @@ def _store(
     devices = [item for due in dues for item in due.devices]
     if windows or accounted or devices:
         box.windows.put(windows, accounted=accounted, devices=devices)
-    return tuple(windows)
+    return tuple(window for window in windows if window.rows)
 
 
 def _alert(box: Box, watched: Sequence[Watched], rates: Mapping[str, RateFinding]) -> tuple[AlertChange, ...]:
