@@ -25,6 +25,7 @@ class Acting(Widget):
     ACTS: ClassVar[tuple[Act[Any], ...]] = ()
 
     app: BoxApp
+    _lit: tuple[bool, ...] = ()
 
     @property
     def act_row(self) -> Any:
@@ -39,6 +40,13 @@ class Acting(Widget):
         if row is None:
             return "there is nothing to act on" if act.needs_row else None
         return act.applies(row)
+
+    def refresh_acts(self) -> None:
+        """Grey and light the keys anew where that has changed: the line of keys is dear to draw."""
+        lit = tuple(self.refusal(act) is None for act in self.ACTS)
+        if lit != self._lit:
+            self._lit = lit
+            self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey the key of an act that cannot be done now."""

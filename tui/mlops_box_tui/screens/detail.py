@@ -197,7 +197,7 @@ class DetailScreen(Acting, Screen[None], Generic[T]):
         self.query_one("#heading", Static).update(self.heading(detail, look))
         for name in self.TABS:
             await self.query_one(f"#tab-{name}", Tab).show(self.body(name, detail, look))
-        self.refresh_bindings()
+        self.refresh_acts()
         self._links = tuple(self.links(detail))
         self.query_one(ResourceTable).show([
             Line(f"{place}", (look.text(link.kind), look.text(link.id, "accent"), look.text(link.why, "quiet")))

@@ -194,7 +194,7 @@ class ListView(Acting, Vertical, Generic[T], can_focus=True):
         pane.display = bool(lines)
         pane.update(Group(*lines))
         # Whether an act applies depends on the row.
-        self.refresh_bindings()
+        self.refresh_acts()
 
     def _title(self, look: Look) -> Text:
         query, page = self.question, self.page
