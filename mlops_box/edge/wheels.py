@@ -119,9 +119,10 @@ def fetch_with_pip(target: Target, wheels: list[Wheel], into: Path, progress: Pr
         f"--python-version={target.python}", "--implementation=cp", f"--abi={target.abi}",
         f"--dest={into}", f"--requirement={pins}",
     ]  # fmt: skip
-    progress.begin(f"fetch {names} for {target.name}", total=sum(wheel.size_bytes for wheel in wheels))
+    total = sum(wheel.size_bytes for wheel in wheels)
+    progress.begin(f"fetch {names} for {target.name}", total=total)
     try:
-        failed = _run(command, into, progress)
+        failed = _run(command, into, progress, total)
     finally:
         progress.end()
     if failed is not None:
@@ -132,8 +133,11 @@ def fetch_with_pip(target: Target, wheels: list[Wheel], into: Path, progress: Pr
         )
 
 
-def _run(command: list[str], into: Path, progress: Progress) -> str | None:
-    """Why pip failed, in one line; ``None`` when it did its work. What lies in ``into`` is the progress."""
+def _run(command: list[str], into: Path, progress: Progress, total: int) -> str | None:
+    """Why pip failed, in one line; ``None`` when it did its work.
+
+    What lies in ``into`` is the progress, up to ``total`` bytes: at the end pip copies what it has fetched.
+    """
 
     environment = {**os.environ, "TMPDIR": str(into)}
     with subprocess.Popen(
@@ -148,7 +152,7 @@ def _run(command: list[str], into: Path, progress: Progress) -> str | None:
                 process.kill()
                 return f"pip did not end within {FETCH_TIMEOUT_S:.0f} s"
             time.sleep(_POLL_S)
-            here = _size(into)
+            here = min(_size(into), total)
             if here > seen:
                 progress.advance(here - seen)
                 seen = here
