@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL CHECK (kind IN ('prediction', 'truth', 'window')),
     body TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS records_by_segment ON records (segment, kind);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _COLUMNS = "boot, mono_us, at_us, kind, body"
@@ -84,7 +85,9 @@ class RingLog:
             # KiB: records are written once and read once.
             self._db.execute("PRAGMA cache_size = -256")
             self._db.executescript(_SCHEMA)
-            self._segment, self._filled = self._last_segment()
+            # A segment of its own: to weigh the last one would be to read it.
+            last = self._db.execute("SELECT coalesce(max(segment), 0) FROM records").fetchone()[0]
+            self._segment, self._filled = int(last) + 1, 0
         self._path = path
 
     def append(self, entries: Sequence[Entry], facts: dict[str, str] | None = None) -> None:
@@ -203,13 +206,6 @@ class RingLog:
     def _has_rows(self) -> bool:
         found = self._db.execute("SELECT 1 FROM records WHERE kind <> 'window' LIMIT 1").fetchone()
         return found is not None
-
-    def _last_segment(self) -> tuple[int, int]:
-        last = self._db.execute("SELECT coalesce(max(segment), 0) FROM records").fetchone()[0]
-        filled = self._db.execute(
-            "SELECT coalesce(sum(length(body) + ?), 0) FROM records WHERE segment = ?", (_ROW_BYTES, last)
-        ).fetchone()[0]
-        return int(last), int(filled)
 
     def _count(self, kind: str) -> int:
         return int(self._fact(f"dropped_{kind}") or 0)

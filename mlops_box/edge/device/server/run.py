@@ -21,7 +21,6 @@ from mlops_box.errors import BoxError, UsageError
 from mlops_box.serving.guard import Guard
 from mlops_box.serving.problems import HttpProblem
 
-from ..atomic import write_whole
 from ..boot import boot_id
 from ..errors import Refused
 from ..log import RingLog
@@ -140,7 +139,10 @@ def _announce(place: Place, host: str, port: int, name: str, boot: str, version:
         "boot": boot,
         "version": version,
     }
-    write_whole(place.server, json.dumps(facts).encode())
+    # Whole for who reads it, but not synced: after a power cut there is no server, and a sync may take longer than a start.
+    fresh = place.server.with_name(f".{place.server.name}.{os.getpid()}")
+    fresh.write_bytes(json.dumps(facts).encode())
+    os.replace(str(fresh), str(place.server))
 
 
 def _access(place: Place, options: Options, ended: threading.Event) -> tuple[Guard, Authorizer | None, str]:
@@ -159,6 +161,7 @@ def _access(place: Place, options: Options, ended: threading.Event) -> tuple[Gua
     from mlops_box.serving.authorization import Authorizer
     from mlops_box.serving.bearer import new_token
 
+    from ..atomic import write_whole
     from .tokens import FileTokens
 
     access = access_for(options.host, allow_hosts=options.names)
