@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,6 +172,20 @@ class OnlineStore:
         if len(rows) > _MAX_CHANGES:
             return mark(self.db, "change"), None
         return (rows[-1][0] if rows else change), [(view, entity) for _, view, entity in rows]
+
+    def copy(self, target: Path, *, meanwhile: Callable[[], None]) -> None:
+        """Copy the file while nobody may write to it.
+
+        Args:
+            meanwhile: Copies what must agree with it.
+        """
+        # SQLite copies no database whose own connection is writing: another one reads.
+        with (
+            self.write(),
+            contextlib.closing(EmbeddedDatabase(self.db.path, schema=_SCHEMA, read_only=True)) as reader,
+        ):
+            meanwhile()
+            reader.backup(target)
 
     def close(self) -> None:
         self.db.close()

@@ -22,6 +22,7 @@ from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.db import Database
 from mlops_box.errors import IntegrityError, StorageError, UsageError
+from mlops_box.features.online import FILE as ONLINE_FILE
 from mlops_box.files import sync_folder
 from mlops_box.home import Home
 from mlops_box.operations.verify import BACKUP_FILE, verify
@@ -97,8 +98,7 @@ def _check_target(target: Path, home: Home) -> None:
 def _copy_state(box: Box, place: Home, progress: Progress) -> int:
     """Database, objects, open segments; returns the number of segments."""
     for _ in range(_ATTEMPTS):
-        place.database.unlink(missing_ok=True)
-        box.db.backup(place.database)
+        _copy_databases(box, place)
         with contextlib.closing(Database(place.database, clock=box.clock)) as copied:
             objects = [row["digest"] for row in copied.read("SELECT digest FROM objects ORDER BY digest")]
             segments = [
@@ -116,6 +116,17 @@ def _copy_state(box: Box, place: Home, progress: Progress) -> int:
         f"a prediction segment of {box.home.root} is missing: {segments[copied_all.index(False)]}",
         hint="run mlops-box monitor, then mlops-box verify",
     )
+
+
+def _copy_databases(box: Box, place: Home) -> None:
+    """box.db and, where there is one, the online store, as they were at one moment: pushes wait meanwhile."""
+    place.database.unlink(missing_ok=True)
+    if not (box.home.features / ONLINE_FILE).exists():
+        box.db.backup(place.database)
+        return
+    target = place.features / ONLINE_FILE
+    target.unlink(missing_ok=True)
+    box.online.copy(target, meanwhile=lambda: box.db.backup(place.database))
 
 
 def _copy_object(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from mlops_box.errors import NotFoundError
 from mlops_box.features.compute import observations
 from mlops_box.features.define import Defined, define
 from mlops_box.features.definition import Definition
+from mlops_box.operations.backup import backup
 from mlops_box.operations.features.lookup import look_up
 from mlops_box.operations.features.materialize import materialize
 from mlops_box.operations.features.push import push
@@ -120,7 +121,9 @@ def test_a_push_reaches_back_into_the_events_of_the_file(case: Case) -> None:
     assert after["spend_1h"] == before["spend_1h"] + 1.0
     assert outcome.folded == 1
     assert case.features(card, moment) == after
-    [newest] = [row for row in case.history() if row["time"] == moment.replace(tzinfo=None)]
+    newest = [
+        row for row in case.history() if (row["card_id"], row["time"]) == (card, moment.replace(tzinfo=None))
+    ][-1]
     assert (newest["n_1h"], newest["spend_1h"]) == (after["n_1h"], after["spend_1h"])
 
 
@@ -180,6 +183,20 @@ def test_until_leaves_out_what_was_known_later_and_the_next_run_takes_it(case: C
 
     materialize(case.box)
     assert case.history() == case.computed()
+
+
+def test_a_backup_holds_what_was_pushed(case: Case, tmp_path: Path) -> None:
+    materialize(case.box)
+    now = datetime.now(UTC)
+    push(case.box, "activity", [{"card_id": 3, "happened_at": now.isoformat(), "amount": 1.0}])
+    expected = case.features(3, now)
+
+    backup(case.box, tmp_path / "copy")
+
+    with Box.open(tmp_path / "copy") as copy:
+        assert look_up(copy, "activity", {"card_id": "3"}, at=now).features == expected
+        [status] = features_status(copy)
+        assert (status.waiting, status.rows) == (1, len(case.computed()))
 
 
 def test_status_tells_how_fresh_each_view_is(case: Case) -> None:
