@@ -47,10 +47,12 @@ def tracked() -> list[Path]:
 
 def test_only_the_db_floor_imports_sqlite() -> None:
     inside = ROOT / "mlops_box/db"
+    # A device has no box.db and nothing of the db floor: its log is a file of its own.
+    device_log = ROOT / "mlops_box/edge/device/log.py"
     strangers = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in SOURCES
-        if inside not in path.parents
+        if inside not in path.parents and path != device_log
         for name, line in imports(path)
         if name in SQLITE
     ]
