@@ -6,7 +6,6 @@ make or remove a folder). The act runs in a forked child; what it left behind is
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
@@ -33,7 +32,7 @@ from tests.edge_case import OTHER_KEY, OTHER_PUBLIC, Packer, content, make_place
 
 Fault = Literal["kill", "error", "full"]
 POINTS = ("enter", "body", "leave")
-_PASSED, _REFUSED, _BROKEN = 0, 3, 4
+_NOT_REACHED, _REFUSED, _BROKEN, _SURVIVED = 0, 3, 4, 5
 _DISK = ("rename", "fsync", "mkdir", "rmdir", "unlink", "link", "chmod")
 
 
@@ -147,7 +146,7 @@ class Devices:
             case.act.run(place, unwatched)
         if not case.act.done(load(place)):
             problems.append("done again, it does not lead to its end")
-        return code != _PASSED, problems + _judge(place, before) + _strays(place, case.act)
+        return code != _NOT_REACHED, problems + _judge(place, before) + _strays(place, case.act)
 
 
 def _judge(place: Place, before: State) -> list[str]:
@@ -182,7 +181,8 @@ def starts(place: Place) -> str | None:
     return choice.slot.version if choice else None
 
 
-def _cut_off(case: Case, place: Place) -> None:
+def _cut_off(case: Case, place: Place) -> int:
+    """Run in the child; the code it ends with when the fault did not end it: not reached, or survived."""
     if case.stage:
         wanted = case.stage
 
@@ -191,9 +191,10 @@ def _cut_off(case: Case, place: Place) -> None:
                 _strike(case.fault)
 
         case.act.run(place, watch)
-        return
-    with _disk_failing(case.fault, case.call):
-        case.act.run(place, unwatched)
+        return _NOT_REACHED
+    calls = _failing_disk(case.fault, case.call)
+    case.act.run(place, unwatched)
+    return _SURVIVED if calls() >= case.call else _NOT_REACHED
 
 
 def _strike(fault: Fault) -> None:
@@ -203,9 +204,12 @@ def _strike(fault: Fault) -> None:
     raise OSError(number, os.strerror(number))
 
 
-@contextlib.contextmanager
-def _disk_failing(fault: Fault, call: int) -> Iterator[None]:
-    """The ``call``-th change of the disk fails; with ``full``, every later one that needs space as well."""
+def _failing_disk(fault: Fault, call: int) -> Callable[[], int]:
+    """From now on the ``call``-th change of the disk fails; with ``full``, every later one that needs space as well.
+
+    Returns:
+        How many changes there were.
+    """
     count = 0
 
     def counted(needs_space: bool) -> None:
@@ -236,18 +240,17 @@ def _disk_failing(fault: Fault, call: int) -> Iterator[None]:
     for name in _DISK:
         setattr(os, name, wrap(getattr(os, name), name))
     os.open, io.open = os_open, io_open  # type: ignore[assignment]
-    yield
+    return lambda: count
 
 
-def _in_child(act: Callable[[], object]) -> int:
-    """The exit code of a forked child that runs ``act``: minus the signal that killed it."""
+def _in_child(act: Callable[[], int]) -> int:
+    """How a forked child ended that runs ``act``: with what it returned, or minus the signal that killed it."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         code = _BROKEN
         try:
-            act()
-            code = _PASSED
+            code = act()
         except OSError:
             code = _REFUSED
         except Exception:  # noqa: BLE001 - a process boundary

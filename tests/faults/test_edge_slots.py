@@ -38,8 +38,8 @@ def test_cut_off_at_every_stage_of_every_act_nothing_is_lost(devices: Devices) -
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
 def test_cut_off_between_calls_that_change_the_disk_nothing_is_lost(act: Act, devices: Devices) -> None:
-    """Each call where an act has few; every seventh of an install here, every one in the benchmark."""
-    step = 7 if act.name.startswith("install") else 1
+    """Each call where an act has few; every eleventh of an install here, every one in the benchmark."""
+    step = 11 if act.name.startswith("install") else 1
     for fault in ("kill", "error", "full"):
         call, reached = 1, True
         while reached:
