@@ -46,4 +46,7 @@ async def settle(app: BoxApp, pilot: Pilot[None]) -> None:
         # A newer poll may have taken an older one's place.
         with contextlib.suppress(WorkerCancelled):
             await app.workers.wait_for_complete(reading)
+    # Keys that were greyed or lit are drawn by a message of their own.
+    while app.screen._bindings_updated:
+        await pilot.pause(0)
     await pilot.pause()
