@@ -132,7 +132,7 @@ def _differ(before: dict[str, str], root: Path) -> int:
 
 def _report(lines: list[Line], machine: str, seed: int, minutes: float) -> str:
     rows = [
-        [line.what, f"{line.tried:,}", f"{line.tried - line.taken:,}", line.taken, line.changed]
+        [line.what, f"{line.tried:,}", f"{line.tried - line.taken:,}", str(line.taken), str(line.changed)]
         for line in lines
     ]
     tried = sum(line.tried for line in lines)
