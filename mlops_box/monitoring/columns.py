@@ -12,17 +12,23 @@ import pyarrow.compute as pc
 from mlops_box.monitoring.reference import Floats, rounded
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
+_TRIED, _MOSTLY = 10_000, 0.9
 
 
 def is_categorical(kind: pa.DataType) -> bool:
     """Texts, booleans and dictionaries are compared as categories; numbers and times by their order."""
-    return bool(
-        pa.types.is_boolean(kind)
-        or pa.types.is_dictionary(kind)
-        or pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-    )
+    return bool(pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) or is_text(kind))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Is it a type of texts, whatever their layout?"""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def mostly_distinct(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether it looks so, from the first rows: to count each value first would then be work for nothing."""
+    tried = values.slice(0, _TRIED)
+    return len(tried) == _TRIED and len(pc.unique(tried)) > _MOSTLY * _TRIED
 
 
 def is_single(kind: pa.DataType) -> bool:
@@ -79,7 +85,7 @@ def texts(column: pa.ChunkedArray) -> Counted:
     counted = pc.value_counts(column.drop_null())
     counts = counted.field("counts").to_numpy()
     values = counted.field("values")
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         # A million different texts stay in Arrow.
         kept = pc.not_equal(values, "").to_numpy(zero_copy_only=False)
         return Counted(values.cast(pa.string()).filter(pa.array(kept)), counts[kept])

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_box.monitoring.columns import is_single, numbers, texts
+from mlops_box.monitoring.columns import is_single, is_text, mostly_distinct, numbers, texts
 from mlops_box.monitoring.counts import (
     EXAMPLES,
     CategoricalCounts,
@@ -23,6 +23,8 @@ from mlops_box.monitoring.reference import (
     just_below,
     rounded,
 )
+
+_DRAWN = 20 * EXAMPLES
 
 
 def count_window(reference: Reference, table: pa.Table) -> WindowCounts:
@@ -53,6 +55,8 @@ def _count_numbers(reference: NumericReference, column: pa.ChunkedArray) -> Nume
 
 
 def _count_texts(reference: CategoricalReference, column: pa.ChunkedArray) -> CategoricalCounts:
+    if is_text(column.type) and mostly_distinct(column):
+        return _count_distinct_texts(reference, column)
     counted = texts(column)
     place = pc.index_in(counted.values, value_set=pa.array(reference.values, pa.string()))
     known = place.is_valid().to_numpy(zero_copy_only=False)
@@ -67,10 +71,27 @@ def _count_texts(reference: CategoricalReference, column: pa.ChunkedArray) -> Ca
     )
 
 
+def _count_distinct_texts(reference: CategoricalReference, column: pa.ChunkedArray) -> CategoricalCounts:
+    """The same row by row: of values that hardly come again."""
+    total = len(column)
+    column = column.drop_null().cast(pa.string())
+    place = pc.index_in(column, value_set=pa.array(reference.values, pa.string()))
+    strangers = column.filter(pc.and_(pc.is_null(place), pc.not_equal(column, ""))).combine_chunks()
+    listed = np.bincount(place.drop_null().to_numpy(), minlength=len(reference.values))
+    rows = int(listed.sum()) + len(strangers)
+    first = pc.unique(_smallest(strangers, _DRAWN))
+    if len(first) < EXAMPLES and len(strangers) > _DRAWN:
+        first = pc.unique(strangers)
+    examples = tuple(_first_few(first))
+    return CategoricalCounts(tuple(listed.tolist()), len(strangers), examples, total - rows)
+
+
 def _first_few(values: pa.Array) -> list[str]:
     """In alphabetical order (by bytes of UTF-8, which is that of code points)."""
-    table = pa.table({"value": values})
-    found: list[str] = values.take(
-        pc.select_k_unstable(table, k=EXAMPLES, sort_keys=[("value", "ascending")])
-    ).to_pylist()
+    found: list[str] = _smallest(values, EXAMPLES).to_pylist()
     return found
+
+
+def _smallest(values: pa.Array, count: int) -> pa.Array:
+    table = pa.table({"value": values})
+    return values.take(pc.select_k_unstable(table, k=count, sort_keys=[("value", "ascending")]))

@@ -93,3 +93,25 @@ def _differs_only_in_rounding(left: Reference, right: Reference) -> bool:
         == {key: value for key, value in b.__dict__.items() if key not in ("mean", "std")}
         for a, b in pairs
     )
+
+
+@given(seed=st.integers(0, 100), share=st.sampled_from([0.0, 0.05, 0.5, 0.96, 1.0]))
+@settings(max_examples=12, deadline=None)
+def test_texts_that_hardly_come_again_are_counted_as_others_are(seed: int, share: float) -> None:
+    """Counted row by row (the first rows look distinct) or value by value (they do not), the numbers are the same."""
+    rng = np.random.default_rng(seed)
+    ids = [f"i{value}" for value in rng.integers(0, 10**6, 12_000)]
+    words = rng.choice(["a", "b", "", "é", "i5"], 12_000).tolist()
+    mixed = [word if rng.random() < share else id_ for id_, word in zip(ids, words, strict=True)]
+    yardstick = reference_of(pa.table({"text": ids[:2_000] + ["a", "b"] * 500}))
+    front, back = ids + mixed + [None] * 7, [None] * 10_000 + mixed + ids
+    for rows in (front, back):
+        whole = count_window(yardstick, pa.table({"text": pa.array(rows, pa.string())}))
+        parts = [
+            count_window(yardstick, pa.table({"text": pa.array(rows[place : place + 5_000], pa.string())}))
+            for place in range(0, len(rows), 5_000)
+        ]
+        merged = parts[0]
+        for part in parts[1:]:
+            merged = merged.merge(part)
+        assert merged == whole
