@@ -28,6 +28,10 @@ REFERENCES = (
     "SELECT kind || 's of ' || model || ' in segment ' || segment_id AS owner, digest FROM sealed",
     "SELECT 'profile of ' || model || '@' || number || ' from ' || starts_at AS owner, profile_digest AS digest "
     "FROM windows WHERE profile_digest IS NOT NULL",
+    "SELECT 'counts of ' || model || '@' || number || ' by the device ' || device AS owner, counts_digest AS digest "
+    "FROM device_counts",
+    "SELECT 'what ' || device || ' sent and could not be used' AS owner, aside_digest AS digest "
+    "FROM device_batches WHERE aside_digest IS NOT NULL",
 )
 
 

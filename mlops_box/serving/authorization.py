@@ -19,7 +19,9 @@ from mlops_box.serving.problems import Headers, HttpProblem
 
 log = logging.getLogger(__name__)
 
-Need = Literal["open", "predict", "feedback", "admin"]
+Need = Literal["open", "signature", "predict", "feedback", "admin"]
+# Nobody is asked, or the caller signs what it sends.
+WITHOUT_TOKEN = ("open", "signature")
 POLL_EVERY_S = 0.1
 # Failing attempts a second that are answered each by its own reason, and how many may come at once.
 FAILURES_PER_S = 10.0
@@ -126,12 +128,12 @@ class Authorizer:
 
         Args:
             authorization: The value of the header; ``None`` where there is none.
-            need: What the route needs; ``open`` asks nobody, ``None`` any valid token.
+            need: What the route needs; ``open`` and ``signature`` ask nobody for one, ``None`` any valid one.
 
         Raises:
             HttpProblem: 401 no valid token, 403 the token does not allow this, 429 too many failing attempts.
         """
-        if need == "open":
+        if need in WITHOUT_TOKEN:
             return None
         caller, trouble = self._caller(authorization)
         if caller is None:

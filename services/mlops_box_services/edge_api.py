@@ -13,7 +13,7 @@ from mlops_box_services.routes import Route
 
 
 def routes() -> list[Route]:
-    return [Route("POST", "/edge/sync", sync, "open")]
+    return [Route("POST", "/edge/sync", sync, "signature")]
 
 
 async def sync(exchange: Exchange) -> Answer:

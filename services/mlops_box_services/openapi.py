@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops_box import __version__
 from mlops_box.models.values import Feature
+from mlops_box.serving.authorization import WITHOUT_TOKEN
 from mlops_box_services.openapi_parts import (
     ANYWHERE,
     ERRORS,
@@ -143,7 +144,7 @@ def openapi(routes: Iterable[Route], *, needs_token: bool, example: Example | No
 def _operation(
     route: Route, operation: Operation, needs_token: bool, example: Example | None
 ) -> dict[str, Any]:
-    asks = needs_token and route.needs != "open"
+    asks = needs_token and route.needs not in WITHOUT_TOKEN
     error = "InferenceError" if route.path.startswith("/v2") else "Error"
     codes = {*ANYWHERE, *operation.errors, *(WITH_TOKEN if asks else ())}
     responses: dict[str, Any] = {"200": {"description": "Done", "content": _answer_content(operation)}}

@@ -21,7 +21,8 @@ class Route:
     Attributes:
         path: A path; ``{name}`` stands for a part without a slash and is passed to the handler by name.
         handle: Called with the exchange and the named parts; gives the answer or raises a BoxError or HttpProblem.
-        needs: What a caller must be allowed to do where tokens are asked for; ``open`` never asks.
+        needs: What a caller must be allowed to do where tokens are asked for; ``open`` never asks,
+            ``signature`` looks itself at who signed what is sent.
     """
 
     method: str

@@ -26,6 +26,8 @@ from mlops_box.operations.tokens import create_token, revoke_token
 from mlops_box.serving.bearer import new_token
 
 OPEN = {("GET", "/livez"), ("GET", "/readyz")}
+# Devices sign what they send.
+SIGNED = {("POST", "/edge/sync")}
 ROW = {"rows": [{"a": 1.0, "b": 2.0}]}
 
 
@@ -87,6 +89,7 @@ def test_without_a_token_every_route_is_closed_but_two(
 ) -> None:
     _, server, _ = guarded
     assert {(method, path) for method, path, needs in every_route() if needs == "open"} == OPEN
+    assert {(method, path) for method, path, needs in every_route() if needs == "signature"} == SIGNED
     others = [
         ("GET", path) for path in ("/", "/healthz", "/schema.json", "/static_content/x", "/nope", "/livez/")
     ]
@@ -98,6 +101,8 @@ def test_without_a_token_every_route_is_closed_but_two(
         status, headers, body = ask(server, method, filled(path), ROW if method == "POST" else None)
         if (method, path) in OPEN:
             assert status == 200
+        elif (method, path) in SIGNED:
+            assert status == 422
         else:
             assert status == 401, (method, path)
             assert headers["www-authenticate"].startswith("Bearer")
@@ -115,6 +120,9 @@ def test_a_token_opens_the_routes_of_its_scope_and_no_others(
         for scope, secret in secrets.items():
             body = {} if method == "POST" else None
             status = ask(server, method, filled(path), body, bearer(secret))[0]
+            if needs == "signature":
+                assert status == 422
+                continue
             assert (status in (401, 403)) == (needs not in (scope, "open")), (path, scope, status)
             assert status == 403 if needs not in (scope, "open") else status < 500
 
