@@ -17,10 +17,21 @@ from mlops_box.cli.common import emit, json_option, table
 @click.option("--target", required=True, help="The column to predict.")
 @click.option("--time", help="The column of the event time: the newest rows are then held out.")
 @click.option(
+    "--features", "entity", metavar="ENTITY", help="Add a feature view of what this column names, by --time."
+)
+@click.option(
     "--into", type=click.Path(path_type=Path, file_okay=False), help="The project's folder [default: ./NAME]."
 )
 @json_option
-def command(name: str, source: Path, target: str, time: str | None, into: Path | None, as_json: bool) -> None:
+def command(
+    name: str,
+    source: Path,
+    target: str,
+    time: str | None,
+    entity: str | None,
+    into: Path | None,
+    as_json: bool,
+) -> None:
     """Make a project from a data file.
 
     Writes mlops.toml with a contract inferred from the data, train.py, a test and a CI workflow, and says why each was
@@ -33,7 +44,9 @@ def command(name: str, source: Path, target: str, time: str | None, into: Path |
     check_name(name, what="project name")
     with TerminalProgress() as progress:
         progress.begin("read the data")
-        report = init_project(into or Path(name), source=source, name=name, target=target, time=time)
+        report = init_project(
+            into or Path(name), source=source, name=name, target=target, time=time, entity=entity
+        )
         progress.end()
 
     def text() -> str:

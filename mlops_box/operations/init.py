@@ -39,7 +39,13 @@ class InitReport:
 
 
 def init_project(
-    folder: Path, *, source: Path, name: str, target: str, time: str | None = None
+    folder: Path,
+    *,
+    source: Path,
+    name: str,
+    target: str,
+    time: str | None = None,
+    entity: str | None = None,
 ) -> InitReport:
     """Write a project into ``folder``, which its data pass as they are now. Nothing existing is overwritten.
 
@@ -49,15 +55,17 @@ def init_project(
         name: The project's name.
         target: The column to predict.
         time: The column of the event time, when the model must tell the future.
+        entity: The column of an entity that a feature view is made of; needs ``time``.
 
     Raises:
-        UsageError: A wrong name, or a file is in the way.
+        UsageError: A wrong name, a file is in the way, or no feature view can be made of ``entity``.
         SourceError: The data cannot be read, or lack a column.
         TrainingError: The target cannot be learnt.
         StorageError: The folder cannot be written to.
     """
     from mlops_box.data.infer import profile_source
     from mlops_box.operations.init_choices import plan
+    from mlops_box.operations.init_features import plan_view
     from mlops_box.operations.init_files import project_files
 
     check_name(name, what="project name")
@@ -67,10 +75,11 @@ def init_project(
         profile = profile_source(str(source), folder=Path.cwd(), target=target, scratch=Path(scratch))
     decided = plan(profile, target=target, time=time)
     gates, why = _gates(decided, profile.baseline.median_error, profile.baseline.majority) if profile.baseline else ({}, [])  # fmt: skip
-    choices = (*decided.choices, *why)
+    view = plan_view(decided, entity) if entity is not None else None
+    choices = (*decided.choices, *why, *([view.choice] if view else []))
     decided = replace(decided, choices=choices)
     located = Path(os.path.normpath(Path.cwd() / source.expanduser()))
-    files = project_files(name, os.path.relpath(located, folder), decided, gates)
+    files = project_files(name, os.path.relpath(located, folder), decided, gates, view)
     parse_project(files["mlops.toml"], file=str(folder / "mlops.toml"))
     _write(folder, files)
     return InitReport(
@@ -81,6 +90,7 @@ def init_project(
 _WRITTEN = (
     "mlops.toml",
     "train.py",
+    "features/activity.sql",
     "tests/test_project.py",
     ".github/workflows/mlops.yml",
     ".gitignore",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
-
 from mlops_box.operations.init_choices import Choice, Plan, describe_rule
+from mlops_box.operations.init_features import VIEW, VIEW_FILE, ViewPlan, source_toml, view_sql
+from mlops_box.operations.init_toml import key, toml
 from mlops_box.project import BATCH_KEYS, Task
 
-_BARE = re.compile(r"^[A-Za-z0-9_-]+$")
 
-
-def project_files(name: str, source: str, plan: Plan, gates: dict[str, dict[str, float]]) -> dict[str, str]:
+def project_files(
+    name: str, source: str, plan: Plan, gates: dict[str, dict[str, float]], view: ViewPlan | None = None
+) -> dict[str, str]:
     """Relative path -> text of everything `mlops-box init` writes."""
     return {
-        "mlops.toml": mlops_toml(name, source, plan, gates),
+        "mlops.toml": mlops_toml(name, source, plan, gates, view),
+        **({VIEW_FILE: view_sql(view)} if view else {}),
         "train.py": _train(plan.task),
         "tests/test_project.py": _TEST,
         ".github/workflows/mlops.yml": _WORKFLOW,
@@ -24,7 +23,9 @@ def project_files(name: str, source: str, plan: Plan, gates: dict[str, dict[str,
     }
 
 
-def mlops_toml(name: str, source: str, plan: Plan, gates: dict[str, dict[str, float]]) -> str:
+def mlops_toml(
+    name: str, source: str, plan: Plan, gates: dict[str, dict[str, float]], view: ViewPlan | None = None
+) -> str:
     """The declaration, commented; it loads, and the data it was made from passes it."""
     plain = {column: rule for column, rule in plan.rules.items() if column not in BATCH_KEYS}
     clashing = {column: rule for column, rule in plan.rules.items() if column in BATCH_KEYS}
@@ -52,12 +53,14 @@ def mlops_toml(name: str, source: str, plan: Plan, gates: dict[str, dict[str, fl
     if clashing:
         lines += ["# Columns that are named like a rule of the batch.", "[data.contract.columns]"]
         lines += [f"{key(column)} = {toml(describe_rule(rule))}" for column, rule in clashing.items()] + [""]
+    lines += source_toml(view, source) if view else []
     lines += [
         "[model]",
         f"task = {toml(plan.task)}",
         f"target = {toml(plan.target)}",
         "features = [",
         *[f"  {toml(feature)}," for feature in plan.features],
+        *([f"  {toml(f'{VIEW}.*')},"] if view else []),
         "]",
         'train = "train.py:build"',
         f"split = {toml({'by': plan.split, 'test': 0.2})}",
@@ -84,31 +87,6 @@ def mlops_toml(name: str, source: str, plan: Plan, gates: dict[str, dict[str, fl
         "",
     ]
     return "\n".join(lines)
-
-
-def key(text: str) -> str:
-    """A TOML key, quoted where it must be."""
-    return text if _BARE.match(text) else toml(text)
-
-
-def toml(value: Any) -> str:
-    """A value on one line.
-
-    >>> print(toml({"type": "double", "min": 0.0, "in": ["a b", 3]}))
-    { type = "double", min = 0, in = ["a b", 3] }
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key(name)} = {toml(item)}" for name, item in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(toml(item) for item in value) + "]"
-    return str(value)
 
 
 def _train(task: Task) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlops_box.box import Box
+from mlops_box.cli.main import main
 from mlops_box.errors import ProjectError, SourceError
 from mlops_box.operations.check import check
 from mlops_box.operations.train import train
@@ -209,3 +210,28 @@ def edit_sql(folder: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
+
+
+def test_init_with_features_makes_a_project_with_one_view_that_trains(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cards(tmp_path / "cards", payments=200)
+    monkeypatch.chdir(tmp_path)
+    options = ("--from", "cards/payments.csv", "--target", "amount", "--features", "card_id")
+    with pytest.raises(SystemExit) as left:
+        main(["init", "spending", *options])
+    assert left.value.code == 2
+    assert "--time COLUMN" in capfd.readouterr().err
+    assert not (tmp_path / "spending").exists()
+    with pytest.raises(SystemExit) as left:
+        main(["init", "spending", *options, "--time", "paid_at"])
+    assert left.value.code in (0, None)
+    project = load_project(tmp_path / "spending")
+    assert list(project.declaration.features.views) == ["activity"]
+    file = project.folder / "mlops.toml"
+    # The amounts are random: no model beats guessing their median.
+    file.write_text(file.read_text().replace("mae = { max = ", "mae = { max = 1"))
+    with Box.open(tmp_path / "box") as box:
+        version = train(box, load_project(project.folder)).version
+        assert "activity__rows_7d" in [feature.name for feature in version.signature.features]
+        assert list(version.lineage["features"]) == ["activity"]

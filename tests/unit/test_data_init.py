@@ -14,7 +14,7 @@ from mlops_box.box import Box
 from mlops_box.errors import BoxError, SourceError, TrainingError, UsageError
 from mlops_box.operations.check import check
 from mlops_box.operations.init import InitReport, init_project
-from mlops_box.operations.init_files import toml
+from mlops_box.operations.init_toml import toml
 from mlops_box.project import load_project
 
 
