@@ -46,7 +46,6 @@ async def settle(app: BoxApp, pilot: Pilot[None]) -> None:
         # A newer poll may have taken an older one's place.
         with contextlib.suppress(WorkerCancelled):
             await app.workers.wait_for_complete(reading)
-    # Keys that were greyed or lit are drawn by a message of their own.
-    while app.screen._bindings_updated:
-        await pilot.pause(0)
-    await pilot.pause()
+    # The line of keys is drawn anew after the next refresh, and what that makes after another.
+    for _ in range(3):
+        await pilot.pause()

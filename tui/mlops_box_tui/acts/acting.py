@@ -44,7 +44,7 @@ class Acting(Widget):
     def refresh_acts(self) -> None:
         """Grey and light the keys anew where that has changed: the line of keys is dear to draw."""
         lit = tuple(self.refusal(act) is None for act in self.ACTS)
-        if lit != self._lit:
+        if lit != self._lit and self.is_mounted:
             self._lit = lit
             self.refresh_bindings()
 
