@@ -7,8 +7,9 @@ Points are extended coordinates (X, Y, Z, T) with x = X/Z, y = Y/Z, x*y = T/Z.
 from __future__ import annotations
 
 import hashlib
+from typing import Tuple
 
-Point = tuple[int, int, int, int]
+Point = Tuple[int, int, int, int]
 
 _P = 2**255 - 19
 _L = 2**252 + 27742317777372353535851937790883648493
