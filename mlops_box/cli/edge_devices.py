@@ -12,7 +12,7 @@ from mlops_box.cli.common import emit, home_option, json_option, open_box, print
 
 if TYPE_CHECKING:
     from mlops_box.operations.edge.sync import Receipt
-    from mlops_box.operations.views.devices import DeviceDetail, DeviceRow
+    from mlops_box.operations.views.devices import CountedWindow, DeviceDetail, DeviceRow
 
 
 @click.group("devices", short_help="The devices that may bring what they remember.")
@@ -139,13 +139,14 @@ def _detail_text(detail: DeviceDetail) -> str:
             "log",
             f"{row.backlog:,} records there, {row.dropped:,} ever dropped; {detail.rows:,} predictions here",
         ),
-        *((f"window {item['starts_at']}", _window_text(item)) for item in detail.drift),
+        *(("window", _window_text(item)) for item in detail.drift),
     ]
     return "\n".join(f"{name:<9} {printable(text)}" for name, text in facts)
 
 
-def _window_text(item: dict[str, Any]) -> str:
-    return f"{item['rows']} rows, drift: {item['outcome']} {', '.join(item['drifted'])}".rstrip()
+def _window_text(window: CountedWindow) -> str:
+    shifts = ", ".join(f"{name} {value:.2f}" for name, value in window.psi[:3]) or "unknown"
+    return f"{window.starts_at}, {window.rows} rows of {window.version}; largest PSI: {shifts}"
 
 
 def _receipts_text(receipts: Sequence[Receipt]) -> str:

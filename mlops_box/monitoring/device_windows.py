@@ -116,6 +116,14 @@ class DeviceCountStore:
         times = (isoformat(start), isoformat(end))
         return self._read("model = ? AND falls_until > ? AND falls_at < ?", (model, *times))
 
+    def latest(self, device: str, limit: int) -> list[DeviceCounts]:
+        """The newest records of one device, by the time of their windows."""
+        rows = self._db.read(
+            "SELECT * FROM device_counts WHERE device = ? ORDER BY falls_at DESC, seq DESC LIMIT ?",
+            (device, limit),
+        )
+        return [self._item(row) for row in rows]
+
     def account(self, tx: Transaction, items: Sequence[DeviceCounts]) -> None:
         """Drift windows take these into account."""
         now = isoformat(self._clock.now())

@@ -80,6 +80,8 @@ def test_rows_of_a_wrong_clock_that_come_after_their_counts_take_their_place(box
     receive(box, device.batch(counts), way="push")
     monitor(box)
     assert sum(window.rows for window in box.windows.list(MODEL)) == 40
+    drift = device_detail(box, "press-7").drift
+    assert {name for window in drift for name, _ in window.psi} == {"heat", "kind", "(prediction)"}
     receive(box, device.batch(), way="push")
     monitor(box)
     found = box.windows.list(MODEL)

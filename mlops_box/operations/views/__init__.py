@@ -14,6 +14,7 @@ from mlops_box.operations.views.alerts import (
     list_decisions,
 )
 from mlops_box.operations.views.data import BatchDetail, BatchRow, batch_detail, list_batches
+from mlops_box.operations.views.devices import DeviceDetail, DeviceRow, device_detail, list_devices
 from mlops_box.operations.views.drift import DriftRow, FeatureDetail, WindowRow, feature_detail, list_drift
 from mlops_box.operations.views.features import (
     FeatureViewDetail,
@@ -46,6 +47,8 @@ __all__ = [
     "Counts",
     "DecisionDetail",
     "DecisionRow",
+    "DeviceDetail",
+    "DeviceRow",
     "DriftRow",
     "FeatureDetail",
     "FeatureViewDetail",
@@ -68,11 +71,13 @@ __all__ = [
     "alert_detail",
     "batch_detail",
     "decision_detail",
+    "device_detail",
     "feature_detail",
     "feature_view_detail",
     "list_alerts",
     "list_batches",
     "list_decisions",
+    "list_devices",
     "list_drift",
     "list_features",
     "list_models",

@@ -10,6 +10,7 @@ from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.edge.devices import Device
 from mlops_box.operations.edge.device_alerts import troubles_of
+from mlops_box.operations.monitor_reference import References
 
 DeviceState = Literal["new", "fine", "trouble", "removed"]
 
@@ -61,6 +62,21 @@ class ReceivedBatch:
 
 
 @dataclass(frozen=True)
+class CountedWindow:
+    """A window that the device counted.
+
+    Attributes:
+        psi: The population stability index of each column that has one, the largest first; above 0.25 is a shift by the
+            common rule of thumb.
+    """
+
+    version: str
+    starts_at: str
+    rows: int
+    psi: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class DeviceDetail:
     """All there is to know of a device.
 
@@ -68,7 +84,7 @@ class DeviceDetail:
         bad: Versions marked bad there: ``model@number``, or the digest of one that this box does not know.
         history: What it did last, as it tells it.
         rows: Predictions that came as rows.
-        drift: Findings of the newest windows of its version that hold its rows: start, outcome, drifted columns.
+        drift: How far what it counted itself lies from the training data, its newest windows first.
         batches: The newest batches, newest first.
     """
 
@@ -81,7 +97,7 @@ class DeviceDetail:
     epoch: int | None
     history: tuple[dict[str, Any], ...]
     rows: int
-    drift: tuple[dict[str, Any], ...]
+    drift: tuple[CountedWindow, ...]
     batches: tuple[ReceivedBatch, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,18 +164,20 @@ def _rows_received(box: Box, name: str) -> int:
     return int(row["n"]) if row else 0
 
 
-def _drift(box: Box, device: Device, limit: int = 5) -> tuple[dict[str, Any], ...]:
-    """What the windows say that its version answered in; its rows are among theirs."""
-    model, _, number = (device.serving or "").partition("@")
-    if not number.isdigit():
-        return ()
-    return tuple(
-        {
-            "starts_at": isoformat(window.starts_at), "rows": window.rows, "outcome": window.drift.outcome,
-            "drifted": list(window.drift.drifted),
-        }
-        for window in box.windows.list(model, number=int(number), limit=limit)
-    )  # fmt: skip
+def _drift(box: Box, device: Device, limit: int = 5) -> tuple[CountedWindow, ...]:
+    from mlops_box.edge.device.server.drift import column_psi
+    from mlops_box.monitoring.device_windows import by_window
+
+    references, found = References(box), []
+    for window, counts in by_window(box.windows.devices.latest(device.name, limit)):
+        version = box.models.get(f"{window.model}@{window.number}")
+        pairs = zip(references.whole(version).columns, counts.columns, strict=True)
+        psi = {reference.name: column_psi(reference, counted) for reference, counted in pairs}
+        known = sorted(
+            ((name, value) for name, value in psi.items() if value is not None), key=lambda item: -item[1]
+        )
+        found.append(CountedWindow(version.ref, isoformat(window.falls_at), counts.rows, tuple(known)))
+    return tuple(found)
 
 
 def _batches(box: Box, name: str, limit: int) -> tuple[ReceivedBatch, ...]:
