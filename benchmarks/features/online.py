@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 import pysqlite3.dbapi2 as sqlite
 
 from benchmarks.machine import describe, table
@@ -260,7 +261,7 @@ def post(port: int, path: str, body: Any) -> Any:
     return answer
 
 
-def load(port: int, *, rate: int, connections: int, duration_s: int) -> list[str]:
+def load(port: int, server: psutil.Process, *, rate: int, connections: int, duration_s: int) -> list[str]:
     """wrk at about ``rate`` requests a second: each connection pauses between its requests; 0: none does."""
     given = {f"f{index}": 0.5 for index in range(GIVEN)}
     pause_ms = round(1000 * connections / rate) if rate else 0
@@ -275,6 +276,7 @@ def load(port: int, *, rate: int, connections: int, duration_s: int) -> list[str
         file.write(script)
         file.flush()
         url = f"http://127.0.0.1:{port}/models/{MODEL}/predict"
+        before_s = sum(server.cpu_times()[:2])
         found = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", "--latency", "-s", file.name, url],
             capture_output=True, text=True, check=True,
@@ -284,13 +286,14 @@ def load(port: int, *, rate: int, connections: int, duration_s: int) -> list[str
     }
     rate_found = re.search(r"Requests/sec:\s+([\d.]+)", found)
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", found)
+    requests = re.search(r"(\d+) requests in", found)
     assert rate_found is not None
+    assert requests is not None
+    cpu_us = (sum(server.cpu_times()[:2]) - before_s) / int(requests[1]) * 1e6
     return [
-        f"{float(rate_found[1]):,.0f}",
-        f"{latencies['50']:.2f}",
-        f"{latencies['99']:.2f}",
+        f"{float(rate_found[1]):,.0f}", f"{latencies['50']:.2f}", f"{latencies['99']:.2f}", f"{cpu_us:.0f}",
         errors[1] if errors else "0",
-    ]
+    ]  # fmt: skip
 
 
 def _ms(number: str, unit: str) -> float:
@@ -324,10 +327,11 @@ def served(folder: Path, duration_s: int) -> tuple[list[list[str]], list[str]]:
     home, port = folder / "home", free_port()
     fill_box(home)
     process = serve(home, port)
+    server = psutil.Process(process.pid)
     try:
-        load(port, rate=0, connections=8, duration_s=3)
+        load(port, server, rate=0, connections=8, duration_s=3)
         rows = [
-            [name, *load(port, rate=rate, connections=connections, duration_s=duration_s)]
+            [name, *load(port, server, rate=rate, connections=connections, duration_s=duration_s)]
             for name, rate, connections in (
                 ("2,000 a second, 8 connections", 2_000, 8),
                 ("as fast as it goes, 1 connection", 0, 1),
@@ -340,7 +344,7 @@ def served(folder: Path, duration_s: int) -> tuple[list[list[str]], list[str]]:
         rows.append(
             [
                 "2,000 a second, and a push every 0.5 s",
-                *load(port, rate=2_000, connections=8, duration_s=duration_s),
+                *load(port, server, rate=2_000, connections=8, duration_s=duration_s),
             ]
         )
         stop.set()
@@ -387,7 +391,7 @@ def main() -> None:
             table(["lookup", "p50 µs", "p99 µs"], looked),
             f"## Model and features together\n\n{GIVEN} columns in the request, {FEATURES} looked up for a random entity, 100 boosted trees; contract, "
             "prediction log with the observations, metrics and access log on. One server process; wrk on the same cores.",
-            table(["load", "req/s", "p50 ms", "p99 ms", "errors"], rows),
+            table(["load", "req/s", "p50 ms", "p99 ms", "server CPU µs/request", "errors"], rows),
             "## From a push to a prediction that shows it\n\nOne event; 20 aggregates of four windows computed anew, on the disk before it is acknowledged; then a "
             "prediction with `?explain=features`. On connections of their own.",
             table(["p50 ms", "p99 ms"], [pushed]),
