@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
@@ -86,3 +88,15 @@ def installed_target(folder: Path) -> tuple[Target, WheelCache]:
         wheels.append(Wheel(name, found.version, file, sha256_hex(data), len(data)))
     python = f"3.{sys.version_info.minor}"
     return Target(f"linux-{machine}-{abi}", machine, python, "2.17", tuple(wheels)), WheelCache(folder)
+
+
+def other_pythons() -> dict[int, str]:
+    """Interpreters of other minor versions from 3.8 on, on the path or among pyenv's."""
+    named = [f"python3.{minor}" for minor in range(8, 15) if shutil.which(f"python3.{minor}")]
+    found: dict[int, str] = {}
+    for name in (*named, *map(str, Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python"))):
+        ask = [name, "-c", "import sys; print(sys.version_info[1])"]
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode == 0 and (minor := int(done.stdout)) >= 8 and minor != sys.version_info.minor:
+            found[minor] = name
+    return found

@@ -19,7 +19,7 @@ from mlops_box.edge.keys import KeyRing
 from mlops_box.edge.signing import STATEMENT_TYPE, key_id, public_key, sign, signing_key, verify
 from mlops_box.errors import IntegrityError, SourceError, StorageError, UsageError
 from mlops_box.operations.edge.bundle import inspect_bundle
-from tests.edge_kit import FILES, small_bundle, trusting, write_bundle
+from tests.edge_kit import FILES, other_pythons, small_bundle, trusting, write_bundle
 
 ROOT = Path(__file__).parents[2]
 # The key of RFC 8032, section 7.1, test 1: known to everybody, so good for golden bytes and nothing else.
@@ -47,7 +47,7 @@ def test_a_bundle_has_the_bytes_it_has_always_had() -> None:
 def test_time_zone_umask_and_hash_seed_change_no_byte() -> None:
     code = (
         "import hashlib, os, sys; os.umask(0o077); sys.path.insert(0, sys.argv[1])\n"
-        "from tests.edge_kit import small_bundle\n"
+        "from tests.edge_kit import other_pythons, small_bundle\n"
         "print(hashlib.sha256(small_bundle([bytes.fromhex(sys.argv[2])])).hexdigest())"
     )
     environment = {**os.environ, "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7", "LC_ALL": "C"}
@@ -58,21 +58,9 @@ def test_time_zone_umask_and_hash_seed_change_no_byte() -> None:
     assert done.stdout.strip() == KNOWN_SHA256, done.stderr
 
 
-def _other_pythons() -> dict[int, str]:
-    """Interpreters of other minor versions from 3.8 on, on the path or among pyenv's."""
-    named = [f"python3.{minor}" for minor in range(8, 15) if shutil.which(f"python3.{minor}")]
-    found: dict[int, str] = {}
-    for name in (*named, *map(str, Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python"))):
-        ask = [name, "-c", "import sys; print(sys.version_info[1])"]
-        done = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode == 0 and (minor := int(done.stdout)) >= 8 and minor != sys.version_info.minor:
-            found[minor] = name
-    return found
-
-
 def test_the_archive_is_the_same_on_every_other_python_at_hand(tmp_path: Path) -> None:
     """The archive itself is written by the standard library: the one part that a Python version could change."""
-    pythons = _other_pythons()
+    pythons = other_pythons()
     if not pythons:
         pytest.skip("no other Python at hand")
     whole = tmp_path / "whole.mbx"

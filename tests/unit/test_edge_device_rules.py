@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from mlops_box.edge.device.health import Observation, Patience, judge
 from mlops_box.edge.device.probe import Counts
 from mlops_box.edge.device.strict_json import canonical_json
 from tests.edge_case import KEY, OTHER_PUBLIC, PUBLIC, make_place
+from tests.edge_kit import other_pythons
 
 DEVICE = Path(__file__).parents[2] / "mlops_box/edge/device"
 SOURCES = sorted(DEVICE.rglob("*.py"))
@@ -35,6 +38,21 @@ def imported(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(DEVICE)))
 def test_every_file_is_python_3_8(path: Path) -> None:
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_the_agent_runs_on_the_oldest_and_the_newest_python_at_hand(tmp_path: Path) -> None:
+    """What the syntax does not tell: names and aliases that an older standard library lacks."""
+    pythons = other_pythons()
+    if not pythons:
+        pytest.skip("no other Python at hand")
+    shutil.copytree(DEVICE, tmp_path / "mlops_edge", ignore=shutil.ignore_patterns("__pycache__"))
+    modules = [".".join(path.relative_to(DEVICE).with_suffix("").parts) for path in AGENT]
+    code = f"import importlib; [importlib.import_module('mlops_edge.' + name) for name in {modules!r}]"
+    for minor in {min(pythons), max(pythons)}:
+        done = subprocess.run(
+            [pythons[minor], "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, f"Python 3.{minor}: {done.stderr[-1000:]}"
 
 
 def test_the_agent_needs_only_the_standard_library() -> None:
