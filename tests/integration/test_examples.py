@@ -170,6 +170,10 @@ def test_a_milling_machine_suggests_and_a_person_accepts(start: Start) -> None:
     shutil.copy(source, mill.folder / "data" / "ai4i2020.csv")
     assert mill.box("check")["snapshot"]["rows"] == 10_000
     assert mill.box("train", "--direct")["version"] == "milling-machine@1"
+    export = "edge export milling-machine@champion --target linux-arm64-cp311 --model-only --int8 auto"
+    carried = mill.box(*export.split())
+    assert carried["size_bytes"] < 500_000
+    assert mill.box("edge", "verify", carried["path"])["verified_by"] == carried["key_ids"][0]
     mill.box("up", "--detach", "--port", "0")
 
     mill.python("make_traffic.py")
