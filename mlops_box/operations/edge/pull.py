@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-from urllib.parse import urlsplit
-
 from mlops_box.box import Box
-from mlops_box.edge.device.batch import MAX_ENVELOPE_BYTES
+from mlops_box.edge.device.errors import Refused
+from mlops_box.edge.device.post import post
 from mlops_box.errors import UnavailableError, UsageError
 from mlops_box.operations.edge.sync import Receipt, acknowledge, receive
 
 OUTBOX_PATH = "/edge/outbox"
-_TIMEOUT_S = 60.0
 
 
 def pull(box: Box, name: str, url: str) -> tuple[Receipt, ...]:
@@ -29,7 +26,7 @@ def pull(box: Box, name: str, url: str) -> tuple[Receipt, ...]:
     receipts: list[Receipt] = []
     boots: set[str] = set()
     while True:
-        envelope = _post(url, acknowledge(box, device.name, boots))
+        envelope = _ask(url, acknowledge(box, device.name, boots), name)
         receipt = receive(box, envelope, way="pull")
         if receipt.device != device.name:
             raise UsageError(f"{url} is the device {receipt.device}, not {device.name}")
@@ -41,23 +38,8 @@ def pull(box: Box, name: str, url: str) -> tuple[Receipt, ...]:
         boots.add(receipt.boot)
 
 
-def _post(url: str, body: bytes) -> bytes:
-    place = urlsplit(url)
-    if place.scheme not in ("http", "https") or not place.hostname:
-        raise UsageError(f"{url!r} is no address of a device", hint="http://press-7:8080")
-    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+def _ask(url: str, body: bytes, name: str) -> bytes:
     try:
-        connection = kind(place.hostname, place.port, timeout=_TIMEOUT_S)
-        try:
-            path = place.path.rstrip("/") + OUTBOX_PATH
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            data = answer.read(MAX_ENVELOPE_BYTES + 1)
-        finally:
-            connection.close()
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UnavailableError(f"the device at {url} does not answer: {error}") from error
-    if answer.status != 200:
-        said = data[:300].decode("utf-8", "replace")
-        raise UnavailableError(f"the device at {url} refused ({answer.status}): {said}")
-    return data
+        return post(url, OUTBOX_PATH, body, f"the device {name}")
+    except Refused as refused:
+        raise UnavailableError(refused.message, hint=refused.hint or None) from refused

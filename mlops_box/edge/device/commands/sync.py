@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--to", metavar="DIR", help="Write signed batches to a folder (default: the outbox).")
     way.add_argument("--ack", metavar="FILE", nargs="+", help="Forget what the box says it has.")
-    way.add_argument("--push", metavar="URL", help="Send to the box: http://box:8600.")
+    way.add_argument("--push", metavar="URL", help="Send to the box: http://box:8321.")
 
 
 def main(place: Place, options: argparse.Namespace) -> int:
