@@ -98,13 +98,16 @@ class Supervisor:
             self._pause(LOOK_S)
             return
         self._tell(f"starting {choice.slot.version} from slot {choice.name}")
+        life = self._life(choice)
         try:
             child = Child(self._place, choice.name, choice.slot, self._address)
         except OSError as error:
+            if life.golden:
+                life.golden.end()
             self._tell(f"cannot start: {error}")
             self._crashed()
             return
-        self._watch(child, self._life(choice))
+        self._watch(child, life)
 
     def _watch(self, child: Child, life: Life) -> None:
         try:
