@@ -24,6 +24,7 @@ from mlops_box.canonical import digest_of
 from mlops_box.errors import BoxError, BusyError, RefusedError, SourceError, StorageError, UsageError
 from mlops_box.files import replace_whole, write_whole
 from mlops_box.models.values import PACKED_FILE, ModelVersion
+from mlops_box.operations.features.prepare import attachments_of
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
 from mlops_box.progress import Progress
 
@@ -104,7 +105,7 @@ def score(
             steps=steps, progress=progress,
         ) as (run, recorded),
     ):  # fmt: skip
-        sifted = recorded.run("contract", _sift, located, version, project, work)
+        sifted = recorded.run("contract", _sift, box, located, version, project, work)
         if sifted["rows_good"] == 0:
             raise RefusedError(
                 f"none of the {sifted['rows_in']} rows of {source} passed the contract: {_counted(sifted['rules'])}",
@@ -170,13 +171,14 @@ def _held(work: Path) -> Iterator[None]:
 
 
 def _sift(
-    located: Located, version: ModelVersion, project: RegisteredProject | None, work: Path
+    box: Box, located: Located, version: ModelVersion, project: RegisteredProject | None, work: Path
 ) -> dict[str, Any]:
     """Take the input apart by the contract; the counts are written last and mark the step as done."""
     from mlops_box.data.contract import compile_contract
     from mlops_box.data.engine import engine
     from mlops_box.data.sift import sift
     from mlops_box.data.source import open_source, readable_files
+    from mlops_box.features.attach import attach
     from mlops_box.project import Contract
 
     done = work / "sifted.json"
@@ -186,7 +188,9 @@ def _sift(
     data = project.declaration.data if project else None
     rules = data.contract.columns if data else {}
     features = [feature.name for feature in version.signature.features]
-    with engine(scratch=work, files=readable_files(located, work)) as connection:
+    joined = attachments_of(box, version.lineage, project, features, work) if project else None
+    files = (*readable_files(located, work), *(joined.files if joined else ()))
+    with engine(scratch=work, files=files) as connection:
         relation = open_source(
             connection,
             located,
@@ -195,6 +199,8 @@ def _sift(
             table=data.table if data else None,
             scratch=work,
         )
+        if joined is not None:
+            relation = attach(connection, relation, joined)
         # The target is what is asked for: it may be absent, and is not judged. Columns beside the features are
         # judged where they are there.
         judged = {

@@ -11,6 +11,7 @@ from mlops_box.box import Box
 from mlops_box.cli.main import main
 from mlops_box.errors import ProjectError, SourceError
 from mlops_box.operations.check import check
+from mlops_box.operations.score import score
 from mlops_box.operations.train import train
 from mlops_box.project import load_project
 from tests.feature_case import write_cards
@@ -151,6 +152,22 @@ def test_a_bad_view_on_the_command_line_exits_2_with_file_and_line_and_changes_n
             box.db.read("SELECT count(*) AS n FROM ledger"),
             box.db.read("SELECT count(*) AS n FROM runs"),
         )
+
+
+def test_a_file_is_scored_with_the_features_of_the_definition_that_the_version_pins(home: Path) -> None:
+    import pyarrow.parquet as pq
+
+    with Box.open(home / "box") as box:
+        first = box.models.get("cards@1")
+        learnt = {
+            row["payment_id"]: row
+            for row in box.snapshots.table(box.snapshots.get(first.snapshot_id)).to_pylist()
+        }
+        score(box, "cards@1", source=home / "cards/payments.csv", target=home / "scored.parquet")
+    scored = pq.read_table(home / "scored.parquet").to_pylist()
+    assert len(scored) == len(learnt)
+    assert all(row[N] == learnt[row["payment_id"]][N] for row in scored)
+    assert all(row[SPEND] == learnt[row["payment_id"]][SPEND] for row in scored)
 
 
 def test_the_command_line_lists_shows_and_traces_views(home: Path, capfd: pytest.CaptureFixture[str]) -> None:

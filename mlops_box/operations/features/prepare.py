@@ -6,19 +6,19 @@ import contextlib
 import difflib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
 from mlops_box.errors import ProjectError
-from mlops_box.project import PROJECT_FILE, ColumnRule, LoadedProject, Model
+from mlops_box.project import PROJECT_FILE, ColumnRule, LoadedProject, Model, RegisteredProject
 from mlops_box.project.load import line_of_key
 
 if TYPE_CHECKING:
     from mlops_box.data.values import Snapshot
-    from mlops_box.features.attach import Attachments
+    from mlops_box.features.attach import Attachment, Attachments
     from mlops_box.features.define import Defined
     from mlops_box.features.definition import Definition
 
@@ -62,36 +62,72 @@ class Prepared:
 
         ``None`` where the model uses none.
         """
-        from mlops_box.features.attach import Attachment, Attachments
-        from mlops_box.features.compute import write_observations
-
-        time = self.project.declaration.data.time
-        if not self.used or self.defined is None or self.folder is None or time is None:
+        declared = self.project.declaration
+        if not self.used or self.defined is None or self.folder is None or declared.data.time is None:
             return None
-        features = self.project.declaration.model.features
-        views = []
-        for name, definition in self.used.items():
-            written = write_observations(
-                definition,
-                self._events(box, definition),
-                self.folder / f"{name}.parquet",
-                scratch=self.folder,
-            )
-            chosen = tuple(item for item in definition.features if definition.in_model(item) in features)
-            views.append(Attachment(definition, (written.path,), chosen))
-        return Attachments(time, tuple(views))
+        own = {name: read.events for name, read in self.defined.sources.items()}
+        views = [
+            _observed(box, definition, own, declared.model.features, self.folder)
+            for definition in self.used.values()
+        ]
+        return _at(declared.data.time, views)
 
-    def _events(self, box: Box, definition: Definition) -> dict[str, list[Path]]:
-        from mlops_box.features.sources import with_pushed
 
-        assert self.defined is not None
-        assert self.folder is not None
-        found = {}
-        for source in definition.sources:
-            pushed = box.feature_archive.pushed(definition, source)
-            own = self.defined.sources[source.name].events
-            found[source.name] = with_pushed(source, own, pushed, scratch=self.folder)
-        return found
+def attachments_of(
+    box: Box, lineage: Mapping[str, Any], project: RegisteredProject, features: Sequence[str], folder: Path
+) -> Attachments | None:
+    """The observations by which a model version's features are joined to new rows, by the definitions that it pins.
+
+    Args:
+        box: Knows the definitions and what was pushed.
+        lineage: The version's.
+        project: Whose files hold the events.
+        features: The version's inputs.
+        folder: For events and observations.
+
+    Raises:
+        NotFoundError: A definition is not in this box.
+        SourceError: The events cannot be read.
+    """
+    from mlops_box.features.sources import declaration_of, read_source
+
+    time = project.declaration.data.time
+    views = []
+    for definition in box.features.pinned(lineage).values():
+        work = folder / definition.name
+        work.mkdir(mode=0o700, exist_ok=True)
+        own = {
+            source.name: read_source(
+                source.name, declaration_of(source), folder=project.folder, scratch=work
+            ).events
+            for source in definition.sources
+        }
+        views.append(_observed(box, definition, own, features, work))
+    return _at(time, views) if views and time is not None else None
+
+
+def _observed(
+    box: Box, definition: Definition, own: Mapping[str, Path], features: Sequence[str], folder: Path
+) -> Attachment:
+    from mlops_box.features.attach import Attachment
+    from mlops_box.features.compute import write_observations
+    from mlops_box.features.sources import with_pushed
+
+    events = {
+        source.name: with_pushed(
+            source, own[source.name], box.feature_archive.pushed(definition, source), scratch=folder
+        )
+        for source in definition.sources
+    }
+    written = write_observations(definition, events, folder / f"{definition.name}.parquet", scratch=folder)
+    chosen = tuple(item for item in definition.features if definition.in_model(item) in features)
+    return Attachment(definition, (written.path,), chosen)
+
+
+def _at(time: str, views: Sequence[Attachment]) -> Attachments:
+    from mlops_box.features.attach import Attachments
+
+    return Attachments(time, tuple(views))
 
 
 @contextlib.contextmanager
