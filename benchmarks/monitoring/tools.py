@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 os.environ.update(WHYLOGS_NO_ANALYTICS="1", DO_NOT_TRACK="1", NML_DISABLE_USAGE_LOGGING="1")
@@ -21,26 +22,20 @@ LEFT_OUT = ("at", "t1000000")
 
 
 def whylogs(window: str, _: str) -> Callable[[], Any]:
-    import pandas as pd
-    import whylogs as why
-
+    pd, why = import_module("pandas"), import_module("whylogs")
     frame = pd.read_parquet(window)
     return lambda: why.log(frame)
 
 
 def evidently(window: str, reference: str) -> Callable[[], Any]:
-    import pandas as pd
-    from evidently import Report
-    from evidently.presets import DataDriftPreset
-
+    pd, report = import_module("pandas"), import_module("evidently").Report
+    preset = import_module("evidently.presets").DataDriftPreset
     frames = [pd.read_parquet(path).drop(columns=list(LEFT_OUT)) for path in (window, reference)]
-    return lambda: Report([DataDriftPreset()]).run(*frames).dict()
+    return lambda: report([preset()]).run(*frames).dict()
 
 
 def nannyml(window: str, reference: str) -> Callable[[], Any]:
-    import nannyml as nml
-    import pandas as pd
-
+    pd, nml = import_module("pandas"), import_module("nannyml")
     current, past = (pd.read_parquet(path).drop(columns=list(LEFT_OUT)) for path in (window, reference))
     texts = [name for name in past if name[0] in "tb"]
     current[texts], past[texts] = current[texts].astype(str), past[texts].astype(str)
