@@ -79,8 +79,9 @@ class MainScreen(Screen[None]):
 
     @property
     def view(self) -> View | None:
-        """The view that is shown."""
-        current = self.query_one("#switcher", ContentSwitcher).visible_content
+        """The view that is shown; none while the screen is made or taken down."""
+        switchers = self.query(ContentSwitcher)
+        current = switchers.first().visible_content if switchers else None
         return current if isinstance(current, View) else None
 
     @property

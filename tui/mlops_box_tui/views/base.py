@@ -22,6 +22,8 @@ from mlops_box.operations.views import Page, Query
 from mlops_box_tui.acts.acting import Acting
 from mlops_box_tui.look import Look
 from mlops_box_tui.reader import Fetched, Seen
+from mlops_box_tui.views.marking import Marking
+from mlops_box_tui.views.title import title_of
 from mlops_box_tui.widgets.table import Column, Line, ResourceTable
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ T = TypeVar("T")
 REDRAW_S = 5.0
 
 
-class ListView(Acting, Vertical, Generic[T], can_focus=True):
+class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
     """A resource as one table. Subclasses say what is read and how a row looks.
 
     Attributes:
@@ -55,9 +57,6 @@ class ListView(Acting, Vertical, Generic[T], can_focus=True):
         Binding("less_than_sign", "page(-1)", "page before", show=False, key_display="<", id="view.page_before",
                 tooltip="The 500 rows before."),
         Binding("y", "copy", "copy id", show=False, id="view.copy", tooltip="Copy the id under the cursor."),
-        Binding("space", "mark", "mark", show=False, id="view.mark", tooltip="Mark the row, or take its mark away."),
-        Binding("d", "diff", "diff", show=False, id="view.diff",
-                tooltip="What differs between two marked rows, or a marked one and the one under the cursor."),
     ]  # fmt: skip
 
     def __init__(self, *, scope: str | None = None, filter_text: str = ""):
@@ -89,10 +88,6 @@ class ListView(Acting, Vertical, Generic[T], can_focus=True):
 
     def detail(self, row: T) -> Screen[None] | None:
         """What Enter opens; ``None`` where :meth:`enter` does something else."""
-        return None
-
-    def diff(self, one: str, other: str) -> Screen[None] | None:
-        """What compares two rows, by their keys; ``None`` where rows are not compared."""
         return None
 
     # What all do.
@@ -172,7 +167,7 @@ class ListView(Acting, Vertical, Generic[T], can_focus=True):
         self._drawn_at_s = self.app.box.clock.monotonic_s()
         rows = self.page.rows if self.page else ()
         self.table.show([self._line(row, look) for row in rows])
-        self.query_one(".title", Static).update(self._title(look))
+        self.query_one(".title", Static).update(title_of(self, look))
         self._draw_empty(look)
         self.draw_preview()
 
@@ -195,34 +190,6 @@ class ListView(Acting, Vertical, Generic[T], can_focus=True):
         pane.update(Group(*lines))
         # Whether an act applies depends on the row.
         self.refresh_acts()
-
-    def _title(self, look: Look) -> Text:
-        query, page = self.question, self.page
-        title = Text(no_wrap=True, overflow=look.overflow)
-        title.append(f" {look.fit(self.trail)}", style="bold")
-        if query.problems:
-            title.append("  ! problems only", style=look.style("warn"))
-        if query.text:
-            title.append(look.fit(f"  /{look.text(query.text).plain}"), style=look.style("accent"))
-        if self.marks:
-            marked = ", ".join(look.text(key).plain for key in self.marks[:4])
-            title.append(
-                look.fit(f"  marked {marked}{' ...' * (len(self.marks) > 4)}"), style=look.style("accent")
-            )
-        if query.sort:
-            title.append(f"  by {query.sort} {self._mark(look).strip()}", style="dim")
-        if self.problem:
-            title.append(look.fit(f"  ✗ {look.text(self.problem).plain}"), style=look.style("bad"))
-        elif page is None:
-            title.append("  reading", style="dim")
-        else:
-            narrowed = page.matching != page.total
-            shown = f"{page.matching:,} of {page.total:,}" if narrowed else f"{page.total:,}"
-            title.append(f"  {shown.replace(',', ' ')}", style="dim")
-            if page.matching > len(page.rows):
-                first = page.offset + 1 if page.rows else 0
-                title.append(f"  rows {first}-{page.offset + len(page.rows)}, < > to page", style="dim")
-        return title
 
     @property
     def trail(self) -> str:
@@ -274,9 +241,10 @@ class ListView(Acting, Vertical, Generic[T], can_focus=True):
 
     def _sort(self, name: str | None, *, descending: bool) -> None:
         self.ask(replace(self.question, sort=name, descending=descending and name is not None, offset=0))
-        self.table.mark_sort(name, self._mark(self.app.look) if name else "")
+        self.table.mark_sort(name, self.sort_mark(self.app.look) if name else "")
 
-    def _mark(self, look: Look) -> str:
+    def sort_mark(self, look: Look) -> str:
+        """An arrow the way the rows are sorted."""
         if look.ascii_only:
             return " v" if self.question.descending else " ^"
         return " ▾" if self.question.descending else " ▴"
@@ -291,32 +259,6 @@ class ListView(Acting, Vertical, Generic[T], can_focus=True):
         if key is not None:
             self.app.copy_to_clipboard(key)
             self.app.notify(f"copied {key}", markup=False, timeout=2)
-
-    def action_mark(self) -> None:
-        key = self.table.cursor_key
-        if key is None:
-            return
-        if key in self.marks:
-            self.marks.remove(key)
-        else:
-            self.marks.append(key)
-        self.redraw()
-        self.table.action_cursor_down()
-
-    def action_diff(self) -> None:
-        pair = list(self.marks)
-        if len(pair) == 1 and self.table.cursor_key not in (None, *pair):
-            pair.append(str(self.table.cursor_key))
-        if len(pair) != 2:
-            self.app.notify("mark two rows with space first", markup=False, timeout=4)
-            return
-        screen = self.diff(*pair)
-        if screen is None:
-            self.app.notify(
-                f"{self.NAME} are not compared: mark two versions of a model", markup=False, timeout=4
-            )
-        else:
-            self.app.push_screen(screen)
 
     def filter(self, text: str) -> None:
         """Show only what matches."""
