@@ -34,12 +34,16 @@ BLOCK_BYTES = 512
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: how often it was tried, how often it was taken, how many paths it changed."""
+    """One row of the table.
+
+    Attributes:
+        changed: Paths outside of staging that it changed; ``None`` where only the reader was called, without a device.
+    """
 
     what: str
     tried: int
     taken: int
-    changed: int
+    changed: int | None
 
 
 def main() -> None:
@@ -71,7 +75,7 @@ def _sum(met: Iterable[tuple[object, object]]) -> int:
 
 
 def _every_bit(folder: Path) -> list[Line]:
-    """Of a bundle of two kilobytes; the reader writes nothing, so there is nothing to look for."""
+    """Of a bundle of two kilobytes, by the reader that ``install`` begins with."""
     bundle, file, lines = small(), folder / "small.mbx", []
     file.write_bytes(bundle)
     named = {"signature and statement": span(bundle, ENVELOPE), "manifest": span(bundle, MANIFEST)}
@@ -83,16 +87,18 @@ def _every_bit(folder: Path) -> list[Line]:
     for name, part in named.items():
         bits = bits_of(part)
         lines.append(
-            Line(f"Every bit of the {name} flipped", len(bits), len(bits_taken(file, bits, read)), 0)
+            Line(f"Every bit of the {name} flipped", len(bits), len(bits_taken(file, bits, read)), None)
         )
     bits = [byte * 8 + bit for byte in rest for bit in range(8)]
-    lines.append(Line("Every bit of all the rest flipped", len(bits), len(bits_taken(file, bits, read)), 0))
+    lines.append(
+        Line("Every bit of all the rest flipped", len(bits), len(bits_taken(file, bits, read)), None)
+    )
     cut = folder / "cut.mbx"
     taken = 0
     for length in range(len(bundle)):
         cut.write_bytes(bundle[:length])
         taken += not refusal(lambda: open_verified(cut, TRUSTED))
-    return [*lines, Line("Cut off after every byte", len(bundle), taken, 0)]
+    return [*lines, Line("Cut off after every byte", len(bundle), taken, None)]
 
 
 def _large(target: Target, flips: int, seed: int) -> list[Line]:
@@ -132,7 +138,13 @@ def _differ(before: dict[str, str], root: Path) -> int:
 
 def _report(lines: list[Line], machine: str, seed: int, minutes: float) -> str:
     rows = [
-        [line.what, f"{line.tried:,}", f"{line.tried - line.taken:,}", str(line.taken), str(line.changed)]
+        [
+            line.what,
+            f"{line.tried:,}",
+            f"{line.tried - line.taken:,}",
+            str(line.taken),
+            "-" if line.changed is None else str(line.changed),
+        ]
         for line in lines
     ]
     tried = sum(line.tried for line in lines)
@@ -143,7 +155,7 @@ def _report(lines: list[Line], machine: str, seed: int, minutes: float) -> str:
             ["Offered to the device", "tried", "refused", "taken", "paths changed outside of staging"], rows
         )
         + f"\n\n{tried:,} files in all. *Taken* counts whatever was not refused, and in the corpus also what was refused by "
-        "another rule than the one that is meant for it. Signatures were verified by the device's own Ed25519 in plain "
+        "another rule than those that are meant for it. `-`: only the reader was called, which has no folder to write to. Signatures were verified by the device's own Ed25519 in plain "
         "Python. The corpus is in `tests/edge_attacks.py`: names that leave the folder, links, devices, duplicates, "
         "overlaps, bombs, other compressions, gaps, second directories, foreign and revoked keys, forged and malleable "
         "signatures, other kinds of documents under a trusted signature, statements and manifests that contradict the "
