@@ -18,7 +18,7 @@ from tests.device_case import MACHINE, MODEL, START, Device, log_centrally, open
 ROWS = 60
 # The seed says all of an example: there is nothing to shrink.
 FEW = settings(
-    max_examples=4, deadline=None, phases=[Phase.generate],
+    max_examples=2, deadline=None, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 
