@@ -20,7 +20,8 @@ from mlops_box.errors import SourceError, UsageError
 from mlops_box.features.view import FeatureView
 from mlops_box.project.features import SEPARATOR
 
-_MOMENT = "TIMESTAMP WITH TIME ZONE"
+# Moments are microseconds since 1970: an integer is compared faster than a time with a zone is made.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW, _EFFECTIVE, _SINCE = "mlops_box_row", "mlops_box_effective", "mlops_box_since"
 
 
@@ -109,7 +110,7 @@ def joined_sql(
         row: The column that numbers the rows.
         known_at: See :func:`point_in_time_join`.
     """
-    moment = f"e.{quote(time)}::{_MOMENT}"
+    moment = f"epoch_us(e.{quote(time)})"
     on = " AND ".join(f"e.{quote(key)} = v.{quote(key)}" for key in view.entity)
     features = ", ".join(_feature(view, feature, moment) for feature in view.features)
     return (
@@ -121,7 +122,7 @@ def joined_sql(
 def _feature(view: FeatureView, feature: str, moment: str) -> str:
     value, ttl, default = f"v.{quote(feature)}", view.ttl_of(feature), view.defaults.get(feature)
     if ttl is not None:
-        value = f"CASE WHEN {moment} - v.{_SINCE} <= {_interval(ttl)} THEN {value} END"
+        value = f"CASE WHEN {moment} - v.{_SINCE} <= {ttl // timedelta(microseconds=1)} THEN {value} END"
     if default is not None:
         value = f"coalesce({value}, {literal(default)})"
     return f"{value} AS {quote(view.name + SEPARATOR + feature)}"
@@ -131,9 +132,9 @@ def _winners(view: FeatureView, relation: str, known_at: datetime | None) -> str
     """SQL of keys, the moment from which a row is the one that counts, the time its age is counted from, features."""
     keys = ", ".join(quote(key) for key in view.entity)
     values = ", ".join(quote(feature) for feature in view.features)
-    event = f"{quote(view.time)}::{_MOMENT}"
-    known = f"{quote(view.known)}::{_MOMENT}" if view.known else event
-    since = f"{quote(view.since)}::{_MOMENT}" if view.since else event
+    event = f"epoch_us({quote(view.time)})"
+    known = f"epoch_us({quote(view.known)})" if view.known else event
+    since = f"epoch_us({quote(view.since)})" if view.since else event
     present = f"{quote(view.time)} IS NOT NULL" + (
         f" AND {quote(view.known)} IS NOT NULL" if view.known else ""
     )
@@ -146,7 +147,7 @@ def _winners(view: FeatureView, relation: str, known_at: datetime | None) -> str
     if known_at is not None:
         return (
             f"SELECT {keys}, event AS {_EFFECTIVE}, {_SINCE}, {values} FROM ({observed}) "
-            f"WHERE known <= {literal(known_at.astimezone(UTC).isoformat())}::{_MOMENT} "
+            f"WHERE known <= {(known_at.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)} "
             f"QUALIFY row_number() OVER (PARTITION BY {keys}, event ORDER BY known DESC, delivered DESC) = 1"
         )
     # A row counts from its effective time on unless a newer one was known by then; of one moment the newest counts.
@@ -166,10 +167,6 @@ def _append(table: pa.Table, joined: pa.Table) -> pa.Table:
     for column in ordered.column_names:
         table = table.append_column(column, ordered.column(column))
     return table
-
-
-def _interval(span: timedelta) -> str:
-    return f"to_microseconds({span // timedelta(microseconds=1)})"
 
 
 @contextlib.contextmanager
