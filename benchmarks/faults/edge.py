@@ -1,8 +1,7 @@
-"""A device's acts killed and failing at every point, and a serving device killed: ``python benchmarks/faults/edge.py``.
+"""A device's acts killed and failing at every point: ``python benchmarks/faults/edge.py``.
 
-First the agent's acts (install, attempt, commit, fall back, rollback), cut off at every stage and at every call that
-changes the disk, as ``tests/faults/test_edge_slots.py`` does once. Then a device with the real runtime, an exported model
-and ``mlops-edge serve``, killed in the ways that :mod:`benchmarks.faults.edge_lives` names.
+The agent's acts (install, attempt, commit, fall back, rollback), cut off at every stage and at every call that changes the
+disk, as ``tests/faults/test_edge_slots.py`` does once. A device that serves is killed by ``benchmarks/faults/edge_lives.py``.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "services")]
+sys.path[:0] = [str(ROOT)]
 
-from benchmarks.faults.edge_lives import WAYS, Way, device_of  # noqa: E402
 from benchmarks.machine import describe, table  # noqa: E402
 from tests.edge_faults import ACTS, Act, Case, Devices, Fault, stage_cases  # noqa: E402
 
@@ -46,9 +44,6 @@ def main() -> None:
     parser.add_argument(
         "--disk-times", type=int, default=1, help="Rounds over every call that changes the disk."
     )
-    parser.add_argument(
-        "--lives", type=int, default=20, help="Times that each thing happens to a serving device."
-    )
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     machine, started_s, sums = describe(), time.monotonic(), Sums()
@@ -56,12 +51,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=memory, prefix="edge-faults-") as folder:
         devices = Devices(Path(folder))
         _cut_off(devices, sums, options.times, options.disk_times)
-    print(dict(sums.cases), sums.problems[:5], flush=True)
-    with tempfile.TemporaryDirectory(prefix="edge-lives-") as folder, device_of(Path(folder)) as device:
-        gaps = {way: [way.live(device) for _ in range(options.lives)] for way in WAYS}
     minutes = (time.monotonic() - started_s) / 60
-    options.output.write_text(_report(sums, gaps, machine, minutes))
-    if sums.problems or any(gap is None for found in gaps.values() for gap in found):
+    options.output.write_text(_report(sums, machine, minutes))
+    if sums.problems:
         raise SystemExit("a device was left broken: " + "; ".join(sums.problems[:5]))
 
 
@@ -88,29 +80,18 @@ def _every_call(
         call += 1
 
 
-def _report(sums: Sums, gaps: dict[Way, list[float | None]], machine: str, minutes: float) -> str:
+def _report(sums: Sums, machine: str, minutes: float) -> str:
     places = sorted({where for _, where in sums.cases})
     acts = [[act.name, *(f"{sums.cases[act.name, where]:,}" for where in places)] for act in ACTS]
-    lives = []
-    for way, found in gaps.items():
-        told = sorted(gap for gap in found if gap is not None)
-        longest = f"{told[-1]:.2f} s" if told else "-"
-        median = f"{told[len(told) // 2]:.2f} s" if told else "-"
-        lives.append([way.what, str(len(found)), str(len(found) - len(told)), median, longest])
     return (
-        "# A device, cut off\n\n"
+        "# The acts of a device's agent, cut off\n\n"
         f"`python benchmarks/faults/edge.py` ({minutes:.0f} minutes). {machine}\n\n"
-        "## Acts of the agent\n\nCases by act, and by where and how they were cut off.\n\n"
+        "Cases by act, and by where and how they were cut off.\n\n"
         + table(["Act", *places], acts)
         + f"\n\n**{sum(sums.cases.values()):,} cases, {len(sums.problems)} problems.** *stage*: at enter, body and leave of "
         "each stage. *disk*: at each call that creates, writes, syncs, renames or removes. *kill*: SIGKILL. *error*: EIO, "
         "once. *full*: ENOSPC, and from then on. After each: every slot that `state.json` names is whole, keys can be read, "
-        "what was confirmed is never lost; then the act is done again and leads to its end, with no stray layer left.\n\n"
-        "## A serving device\n\nReal runtime, wheels and model, `mlops-edge serve`; asked every 20 ms. The time is the "
-        "longest without an answer, from the old version or the new good one.\n\n"
-        + table(["What happens", "times", "not back within 30 s", "median", "longest"], lives)
-        + "\n\nsystemd's part is played by the benchmark: an agent that was killed is started again at once (the unit says "
-        "after one second, to be added).\n"
+        "what was confirmed is never lost; then the act is done again and leads to its end, with no stray layer left.\n"
     )
 
 

@@ -24,7 +24,7 @@ from .slots import read_manifest
 TICK_S = 0.1
 LOOK_S = 1.0
 TURN_S = 5.0
-HANG_S = 3.0
+HANG_S = 2.0
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 2.0
 
