@@ -19,7 +19,7 @@ _version = click.option("--version", type=click.IntRange(1), help="Of the view [
 class _Verbs(click.Group):
     """Verbs from modules of their own, imported when they are called for."""
 
-    modules = ("push", "lookup", "materialize", "status")
+    modules = ("push", "lookup", "materialize", "status", "parity")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *self.modules]

@@ -18,7 +18,7 @@ from mlops_box.errors import NotFoundError, UsageError
 from mlops_box.ids import new_id
 from mlops_box.ledger import Ledger
 
-AlertKind = Literal["drift", "quality", "data", "pipeline", "device"]
+AlertKind = Literal["drift", "quality", "data", "pipeline", "device", "parity"]
 AlertState = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "error"]
 SEVERITY_RANK: dict[str, int] = {"info": 0, "warning": 1, "error": 2}

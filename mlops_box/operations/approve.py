@@ -9,7 +9,7 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.models.approvals import Approval
 from mlops_box.models.values import ModelVersion
-from mlops_box.operations.rollout import let_in
+from mlops_box.operations.rollout import kept_out, let_in
 
 _DEFAULT_LIFETIME = timedelta(days=7)
 
@@ -54,6 +54,9 @@ def _promote(box: Box, version: ModelVersion, approval: Approval) -> str | None:
         return None
     if now != version.lineage.get("champion"):
         return f"it was compared with another champion; mlops-box models promote {version.ref} promotes it all the same"
+    blocked = kept_out(box, version)
+    if blocked is not None:
+        return blocked
     rollout = let_in(box, version, reason=f"approved by {approval.approved_by}: {approval.reason}")
     if rollout is not None:
         return f"it takes over by a rollout: mlops-box rollout status {version.model}"

@@ -13,6 +13,7 @@ from mlops_box.monitoring.rate import RateFinding
 from mlops_box.monitoring.values import EstimateFinding, Finding, QualityFinding, Window
 from mlops_box.operations.decide import decide_for, dispatch_pending, settle
 from mlops_box.operations.edge.device_alerts import watch_devices
+from mlops_box.operations.features.parity_watch import watch_parity
 from mlops_box.operations.launch import Launcher
 from mlops_box.operations.monitor_alerts import AlertChange, update_alerts, watch_runs
 from mlops_box.operations.monitor_rate import judge_traffic
@@ -126,7 +127,8 @@ def monitor(
         estimates = [judge_estimate(item, references) for item in _measured(dues)]
         windows = recorded.run("store", _store, box, dues, findings, qualities, estimates, retries=2)
         rates = {item.model: judge_traffic(box, item) for item in watched}
-        alerts = recorded.run("alert", _alert, box, watched, rates, retries=2)
+        parity = recorded.run("parity", _watch_parity, box, watched)
+        alerts = recorded.run("alert", _alert, box, watched, rates, retries=2) + parity
         decided = recorded.run("decide", _decide, box, watched, retries=2)
         acted = recorded.run("act", _act, box, launcher)
         recorded.run("rollout", advance, box, retries=2)
@@ -194,6 +196,10 @@ def _alert(box: Box, watched: Sequence[Watched], rates: Mapping[str, RateFinding
     changes = [AlertChange("opened", alert) for alert in box.alerts.wake()]
     changes += [change for item in watched for change in update_alerts(box, item, rates[item.model])]
     return tuple(changes + watch_runs(box) + watch_devices(box))
+
+
+def _watch_parity(box: Box, watched: Sequence[Watched]) -> tuple[AlertChange, ...]:
+    return tuple(change for item in watched for change in watch_parity(box, item))
 
 
 def _decide(box: Box, watched: Sequence[Watched]) -> list[Decision]:

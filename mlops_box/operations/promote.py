@@ -9,6 +9,7 @@ from mlops_box.box import Box
 from mlops_box.models.values import ModelVersion
 from mlops_box.operations import rollout
 from mlops_box.operations.approval import require_approval
+from mlops_box.operations.features.parity_gate import require_parity
 from mlops_box.operations.prove import prove
 
 
@@ -28,7 +29,8 @@ def promote(box: Box, ref: str, *, reason: str) -> PromoteOutcome:
     and one that is under way ends.
 
     Raises:
-        GateError: It was rejected by its gates, or its project asks for an approval and none stands.
+        GateError: It was rejected by its gates, or its project asks for an approval and none stands, or
+            parity of its features is broken and blocks.
         IntegrityError: Its files are damaged, or it no longer answers its golden rows.
         NotFoundError: There is no such version.
         UsageError: No reason was given.
@@ -37,6 +39,7 @@ def promote(box: Box, ref: str, *, reason: str) -> PromoteOutcome:
     version = box.models.get(ref)
     if version.state == "accepted":
         require_approval(box, version)
+        require_parity(box, version)
         prove(box, version)
     before = box.models.champion_ref(version.model)
     outcome = PromoteOutcome(box.models.set_champion(version, reason=reason), before)

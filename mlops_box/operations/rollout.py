@@ -11,6 +11,7 @@ from mlops_box.ids import check_name
 from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import GOLDEN_FILE, REFERENCE_FILE, ModelVersion
 from mlops_box.operations.approval import lacks_approval, require_approval
+from mlops_box.operations.features.parity_gate import parity_block, require_parity
 from mlops_box.operations.prove import prove
 from mlops_box.serving.rollout import driver
 from mlops_box.serving.rollout.driver import Move
@@ -38,6 +39,14 @@ class RolloutStatus:
     def to_dict(self) -> dict[str, Any]:
         verdict = self.verdict.to_dict() if self.verdict else None
         return {**self.rollout.to_dict(), "waits_for": self.waits_for, "verdict": verdict}
+
+
+def kept_out(box: Box, version: ModelVersion) -> str | None:
+    """Why a version may not become champion at once; a rollout holds it back by itself, after its shadow."""
+    registered = box.projects.for_model(version.model)
+    if registered is not None and registered.declaration.serve.rollout.is_declared:
+        return None
+    return parity_block(box, version)
 
 
 def let_in(box: Box, version: ModelVersion, *, reason: str) -> Rollout | None:
@@ -102,9 +111,10 @@ def advance(box: Box, model: str | None = None) -> list[Move]:
 
 def forbidden(box: Box, rollout: Rollout) -> str | None:
     """Why a candidate may not answer live requests yet."""
-    if not lacks_approval(box, box.models.get(rollout.ref)):
-        return None
-    return f'it waits for an approval: mlops-box models approve {rollout.ref} --reason "..."'
+    version = box.models.get(rollout.ref)
+    if lacks_approval(box, version):
+        return f'it waits for an approval: mlops-box models approve {rollout.ref} --reason "..."'
+    return parity_block(box, version)
 
 
 def status(box: Box, model: str | None = None) -> list[RolloutStatus]:
@@ -148,13 +158,14 @@ def promote_now(box: Box, model: str, *, reason: str) -> RolloutStatus:
     """Skip the rest of a model's rollout: its candidate becomes champion.
 
     Raises:
-        GateError: Its project asks for an approval and none stands.
+        GateError: Its project asks for an approval and none stands, or parity of its features is broken and blocks.
         NotFoundError: None is open.
     """
     reason = checked_reason(reason)
     rollout = _open(box, model)
     version = box.models.get(rollout.ref)
     require_approval(box, version)
+    require_parity(box, version)
     prove(box, version)
     return _end(box, rollout, Transition("champion", rollout.step, _signed(box, reason)))
 

@@ -17,7 +17,7 @@ from mlops_box.operations.approval import lacks_approval
 from mlops_box.operations.check import admit, register
 from mlops_box.operations.features.prepare import Prepared, prepared, prepared_from
 from mlops_box.operations.locks import held
-from mlops_box.operations.rollout import let_in
+from mlops_box.operations.rollout import kept_out, let_in
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
 from mlops_box.operations.train_files import Found, stored_comparison, version_files
 from mlops_box.operations.training_window import TrainingWindow, choose_rows
@@ -352,7 +352,7 @@ class _Training:
 
     def _promote(self, version: ModelVersion, comparison: Comparison | None) -> bool:
         """Only over the champion it was compared with: another may have come in the meantime."""
-        if version.state == "rejected" or lacks_approval(self.box, version):
+        if version.state == "rejected" or lacks_approval(self.box, version) or kept_out(self.box, version):
             return False
         with self.box.db.write() as tx:
             self.box.runs.assert_running(tx, self.run.id)
@@ -383,6 +383,9 @@ class _Training:
             return f'it waits for an approval: mlops-box models approve {version.ref} --reason "..."'
         if any(rollout.number == version.number for rollout in self.box.rollouts.open(version.model)):
             return "it takes over by a rollout, with live requests as evidence: mlops-box rollout status"
+        blocked = kept_out(self.box, version)
+        if blocked is not None:
+            return blocked
         return "it was not promoted: the champion changed while it was being judged"
 
     def _caveats(self, version: ModelVersion, comparison: Comparison | None) -> tuple[str, ...]:

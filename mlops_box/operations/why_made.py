@@ -11,6 +11,7 @@ from mlops_box.models.values import GateResult, ModelVersion
 from mlops_box.monitoring.windows import window_start
 from mlops_box.operations.edge.carried_out import carried_out
 from mlops_box.operations.explanation import Explanation
+from mlops_box.operations.features.parity_gate import parity_block
 from mlops_box.runs import Run
 
 _SHORT = 12
@@ -158,7 +159,10 @@ def _let_in(box: Box, version: ModelVersion, aliases: list[str]) -> list[str]:
     ]
     if lines:
         return lines if "champion" in aliases else [*lines, "it is not the champion any more"]
-    return ["never: its gates rejected it" if version.state == "rejected" else "not yet: nobody promoted it"]
+    if version.state == "rejected":
+        return ["never: its gates rejected it"]
+    blocked = parity_block(box, version)
+    return [f"not yet: {blocked}" if blocked else "not yet: nobody promoted it"]
 
 
 def _version_otherwise(version: ModelVersion) -> list[str]:

@@ -167,6 +167,8 @@ def _evidence(alert: Alert) -> tuple[list[str], list[str]]:
     if alert.kind == "device":
         troubles = [str(item["what"]) for item in body.get("troubles", [])]
         return troubles, ["a later report of the device: mlops-box edge devices show NAME"]
+    if alert.kind == "parity":
+        return _parity_evidence(alert.model, body)
     return _pipeline_evidence(body)
 
 
@@ -224,6 +226,21 @@ def _rate_evidence(rate: RateFinding) -> list[str]:
 def _pipeline_evidence(body: dict[str, Any]) -> tuple[list[str], list[str]]:
     evidence = [f"run {run['id']}: {run['kind']} {run['state']}" for run in body.get("runs", [])]
     return evidence, ["a later run of the same kind that ends well resolves it"]
+
+
+def _parity_evidence(model: str, body: dict[str, Any]) -> tuple[list[str], list[str]]:
+    evidence = [
+        f"{column['column']}: {column['mismatches']} of {column['rows']} differ, by "
+        + ", ".join(f"{cause} ({count})" for cause, count in column["causes"].items())
+        for column in body["columns"]
+    ]
+    evidence += [f"  {one['id']}: {one['because']}" for one in body["examples"]]
+    if body["blocks"]:
+        evidence.append("no version that pins the same definition is promoted meanwhile")
+    return evidence, [
+        f"values that differ in {body['tolerance']:.3g} of the rows at most ([features.parity] tolerance)",
+        f"mlops-box features parity {model} compares again; monitor resolves it once it passes",
+    ]
 
 
 def _test_text(test: TestResult) -> str:

@@ -47,7 +47,7 @@ def with_sql_files(features: Features, folder: Path) -> Features:
     if views == features.views:
         return features
     try:
-        return Features.model_validate({"sources": features.sources, "views": views})
+        return Features.model_validate(dict(features) | {"views": views})
     except ValidationError as error:
         raise ProjectError(f"{folder / FOLDER}: {_reason(error)}", hint="rename the file") from None
 

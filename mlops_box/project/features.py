@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, model_validator
 
-from mlops_box.project.declared import ColumnType, Declared, PositiveDuration, Scalar
+from mlops_box.project.declared import ColumnType, Declared, PositiveDuration, Scalar, Share
 
 # Names of sources and views are written in SQL, and before a column's name: card_activity__spend_1h.
 SEPARATOR = "__"
@@ -89,11 +90,28 @@ class FeatureView(Declared):
         return self
 
 
+class FeatureParity(Declared):
+    """How the vectors that were served are compared with those that the events give."""
+
+    tolerance: Share = Field(0.0, description="Share of a feature's compared values that may differ.")
+    precision: float = Field(
+        1e-9, gt=0, lt=1, description="Relative difference at which two numbers are still the same."
+    )
+    sample: Share = Field(
+        0.1, description="Share of the predictions that are compared; the same ones whenever it is done."
+    )
+    window: PositiveDuration = Field(timedelta(days=1), description="How far back `monitor` compares.")
+    block: bool = Field(
+        False, description="Does a breach keep versions that pin the same definition from being promoted?"
+    )
+
+
 class Features(Declared):
     """What is known of entities over time, for the model's features named ``view.feature`` (``view.*``: all of one)."""
 
     sources: dict[SqlName, FeatureSource] = Field(default_factory=dict)
     views: dict[SqlName, FeatureView] = Field(default_factory=dict)
+    parity: FeatureParity = FeatureParity.model_validate({})
 
     @model_validator(mode="after")
     def _names_are_apart(self) -> Features:

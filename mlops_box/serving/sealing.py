@@ -201,7 +201,7 @@ def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Sig
         "probability": _or_none(record.probabilities, count),
         **_origin(record.device, count),
     }
-    features = _feature_columns(signature)
+    features = feature_columns(signature)
     for name, (_, convert) in features.items():
         values[FEATURE_PREFIX + name] = [convert(value) for value in columns(name)]
     types = {FEATURE_PREFIX + name: type_ for name, (type_, _) in features.items()}
@@ -266,9 +266,10 @@ def _add_truths(builder: _Builder, record: TruthRecord) -> None:
     builder.add(values, len(truths), {})
 
 
-def _feature_columns(
+def feature_columns(
     signature: Signature | None,
 ) -> dict[str, tuple[pa.DataType, Callable[[Any], Any]]]:
+    """The type that each feature is sealed in, and how a value becomes one of it."""
     if signature is None:
         return {}
     return {

@@ -162,6 +162,13 @@ redact = []
 memory = "128MB"
 max_rows = 64
 silent_after = "3d"
+
+[features.parity]
+tolerance = "0.1%"
+precision = 1e-6
+sample = "20%"
+window = "6h"
+block = true
 """
 
 
