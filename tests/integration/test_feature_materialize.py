@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,6 +102,35 @@ def test_what_was_interrupted_goes_on_and_ends_like_one_computation(case: Case) 
     assert [run.state for run in case.box.runs.list(limit=2)] == ["completed", "cancelled"]
     again = materialize(case.box)
     assert (again.views[0].observations, again.views[0].parts, case.history()) == (0, 0, case.computed())
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mlops_box.box import Box
+from mlops_box.operations.features.materialize import materialize
+from mlops_box.progress import SilentProgress
+
+class Killed(SilentProgress):
+    left = 2
+    def advance(self, amount=1, *, note=""):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+materialize(Box.open(Path(sys.argv[1])), chunk_events=60, progress=Killed())
+"""
+
+
+def test_what_was_killed_goes_on_and_ends_like_one_computation(case: Case) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(case.box.home.root)], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert 0 < len(case.history()) < len(case.computed())
+
+    outcome = materialize(case.box, chunk_events=60)
+
+    assert not outcome.views[0].anew
+    assert case.history() == case.computed()
 
 
 def test_a_push_reaches_back_into_the_events_of_the_file(case: Case) -> None:
