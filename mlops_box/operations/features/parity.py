@@ -217,5 +217,5 @@ def _column(column: str, rows: int, found: Sequence[Mismatch]) -> ColumnParity:
         for one in found
         if isinstance(one.logged, float) and isinstance(one.recomputed, float)
     ]
-    causes = dict(Counter(one.cause for one in found).most_common())
-    return ColumnParity(column, rows, len(found), max(apart, default=None), {**causes})
+    causes: Counter[str] = Counter(one.cause for one in found)
+    return ColumnParity(column, rows, len(found), max(apart, default=None), dict(causes.most_common()))
