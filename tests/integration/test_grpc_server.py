@@ -191,7 +191,12 @@ def test_a_full_queue_sheds_at_once_and_serves_the_rest(tmp_path: Path) -> None:
     with open_box(tmp_path, busy=1500) as box, running(box.home.root) as server:
         stub = GRPCInferenceServiceStub(grpc.insecure_channel(server.address.grpc_target))
         with ThreadPoolExecutor(48) as threads:
-            codes = set(threads.map(lambda _: code_of(lambda: stub.ModelInfer(many(1024))), range(48)))
+            codes: set[grpc.StatusCode] = set()
+            # A busy machine may send the calls too slowly to fill the queue at once.
+            for _ in range(10):
+                codes |= set(threads.map(lambda _: code_of(lambda: stub.ModelInfer(many(1024))), range(48)))
+                if len(codes) > 1:
+                    break
         assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 

@@ -117,7 +117,7 @@ def test_requests_that_come_together_load_a_version_once(
     inside = threading.Event()
     go_on = threading.Event()
 
-    def slow_load(models: object, version: ModelVersion, project: object) -> Slot:
+    def slow_load(models: object, version: ModelVersion, project: object, **_: object) -> Slot:
         loads.append(version.ref)
         inside.set()
         assert go_on.wait(30)
@@ -141,7 +141,7 @@ def test_loading_one_version_keeps_nobody_from_another(
     register_rate(box, 2.0)
     inside, go_on = threading.Event(), threading.Event()
 
-    def load(models: object, version: ModelVersion, project: object) -> Slot:
+    def load(models: object, version: ModelVersion, project: object, **_: object) -> Slot:
         if version.number == 1:
             inside.set()
             assert go_on.wait(30)
@@ -250,7 +250,7 @@ def test_a_broken_champion_is_tried_again_after_ever_longer_waits(
     tries: list[float] = []
     time = Time()
 
-    def load(models: object, version: ModelVersion, project: object) -> Slot:
+    def load(models: object, version: ModelVersion, project: object, **_: object) -> Slot:
         tries.append(time.now_s)
         if time.now_s < 12:
             raise IntegrityError("memory is short")
@@ -272,7 +272,7 @@ def test_a_broken_version_that_is_asked_for_is_tried_once_a_second_at_most(
     tries: list[float] = []
     time = Time()
 
-    def load(models: object, version: ModelVersion, project: object) -> Slot:
+    def load(models: object, version: ModelVersion, project: object, **_: object) -> Slot:
         tries.append(time.now_s)
         return load_slot(box.models, version, box.projects.for_model(version.model))
 
