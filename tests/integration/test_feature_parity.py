@@ -327,3 +327,13 @@ def test_what_counts_is_what_the_join_says(case: Case) -> None:
         assert recomputed.vector(counted, moment_us) == {
             "n_1h": row["activity__n_1h"], "spend_1h": row["activity__spend_1h"],
         }  # fmt: skip
+
+
+def test_drift_is_judged_on_a_looked_up_feature(case: Case) -> None:
+    case.serve(lambda _, one: one._replace(features=[one.features[0] + 40, one.features[1]]))
+    for _ in range(15):
+        case.ask(*((card, NOW - timedelta(minutes=card + 1)) for card in range(20)))
+
+    drifted = [name for window in monitor(case.box).windows for name in window.drift.drifted]
+
+    assert "activity__n_1h" in drifted
