@@ -188,7 +188,7 @@ def code_of(call: Any) -> grpc.StatusCode:
 
 
 def test_a_full_queue_sheds_at_once_and_serves_the_rest(tmp_path: Path) -> None:
-    with open_box(tmp_path, busy=4000) as box, running(box.home.root) as server:
+    with open_box(tmp_path, busy=2500) as box, running(box.home.root) as server:
         stub = GRPCInferenceServiceStub(grpc.insecure_channel(server.address.grpc_target))
         with ThreadPoolExecutor(48) as threads:
             codes: set[grpc.StatusCode] = set()
