@@ -131,7 +131,7 @@ def test_the_whole_loop_from_one_screen(running: RunningBox) -> None:
         screen.wait_for("No alerts")
         screen.press("M")
         answer(screen, "enter", "mlops-box monitor")
-        screen.wait_for("! warning|✗ error", "tiny@2", "retrain suggested|train suggested")
+        screen.wait_for("! warning|✗ error", "tiny@2", "1 to decide")
         screen.press("R")
         answer(screen, "y", "mlops-box decisions accept")
         # The new version comes in by a rollout, which live traffic carries through.
