@@ -24,6 +24,7 @@ from mlops_box_tui.screens.history import HistoryScreen
 from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.main import MainScreen, Place
 from mlops_box_tui.screens.palette import Palette
+from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.settings import Settings
 from mlops_box_tui.widgets.bars import StatusBar
 
@@ -105,7 +106,7 @@ class BoxApp(LiveApp):
 
     def _poll_screen(self, *, force: bool) -> None:
         screen = self.screen
-        if isinstance(screen, MainScreen | DetailScreen | LogScreen | HistoryScreen):
+        if isinstance(screen, MainScreen | DetailScreen | LogScreen | HistoryScreen | PlainScreen):
             screen.poll(force=force)
 
     def look_again(self) -> None:
@@ -126,7 +127,7 @@ class BoxApp(LiveApp):
     def _redraw(self) -> None:
         self.redraw_status()
         for screen in self.screen_stack:
-            if isinstance(screen, MainScreen | DetailScreen | LogScreen | HistoryScreen):
+            if isinstance(screen, MainScreen | DetailScreen | LogScreen | HistoryScreen | PlainScreen):
                 screen.redraw()
 
     def watch_paused(self) -> None:

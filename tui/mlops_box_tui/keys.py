@@ -15,10 +15,12 @@ from mlops_box_tui.screens.alert import AlertScreen
 from mlops_box_tui.screens.batch import BatchScreen
 from mlops_box_tui.screens.decision import DecisionScreen
 from mlops_box_tui.screens.detail import DetailScreen, Tab
+from mlops_box_tui.screens.heatmap import HeatTable
 from mlops_box_tui.screens.help import HelpScreen
 from mlops_box_tui.screens.history import HistoryScreen
 from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.main import MainScreen
+from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.views.alerts import AlertsView
@@ -59,6 +61,8 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
     ("On an alert", AlertScreen),
     ("On a decision", DecisionScreen),
     ("On a batch of data", BatchScreen),
+    ("On a screen of its own", PlainScreen),
+    ("On the heat map of drift", HeatTable),
     ("In the log files", LogScreen),
     ("In the line behind `:` and `/`", PromptInput),
     ("In the question before an act", ActScreen),

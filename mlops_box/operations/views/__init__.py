@@ -24,6 +24,7 @@ from mlops_box.operations.views.features import (
     list_features,
 )
 from mlops_box.operations.views.findings import FindingView
+from mlops_box.operations.views.heatmap import HeatCell, Heatmap, HeatWindow, drift_heatmap
 from mlops_box.operations.views.models import (
     ModelRow,
     VersionDetail,
@@ -54,6 +55,9 @@ __all__ = [
     "FeatureViewDetail",
     "FeatureViewRow",
     "FindingView",
+    "HeatCell",
+    "HeatWindow",
+    "Heatmap",
     "ModelRow",
     "Page",
     "PinnedBy",
@@ -72,6 +76,7 @@ __all__ = [
     "batch_detail",
     "decision_detail",
     "device_detail",
+    "drift_heatmap",
     "feature_detail",
     "feature_view_detail",
     "list_alerts",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from mlops_box.box import Box
@@ -15,6 +17,7 @@ from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.evidence import finding_state, share
 from mlops_box_tui.screens.feature import FeatureScreen
+from mlops_box_tui.screens.heatmap import HeatmapScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.table import Column
 
@@ -24,7 +27,12 @@ class DriftView(ListView[DriftRow]):
 
     NAME = "drift"
     ACTS = (RETRAIN, MONITOR)
-    BINDINGS = act_bindings(ACTS)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *act_bindings(ACTS),
+        # Ahead of the table, where it scrolls to the left as the left arrow does.
+        Binding("h", "heatmap", "heat map", show=False, id="drift.heatmap", priority=True,
+                tooltip="All columns of this model version over its newest windows."),
+    ]  # fmt: skip
     COLUMNS = (
         Column("feature", "column", 14, sortable=True, flex=True),
         Column("model", "model", 16, sortable=True),
@@ -72,3 +80,7 @@ class DriftView(ListView[DriftRow]):
 
     def detail(self, row: DriftRow) -> Screen[None]:
         return FeatureScreen(row.key)
+
+    def action_heatmap(self) -> None:
+        if self.row is not None:
+            self.app.push_screen(HeatmapScreen(self.row.model, self.row.number))
