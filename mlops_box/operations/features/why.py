@@ -85,12 +85,14 @@ def why_features(
         SourceError: The events cannot be read.
     """
     from mlops_box.features.compute import observations
+    from mlops_box.operations.features.events import events_of
 
     definition = box.features.get(view, version=version)
     _check_entity(definition, entity)
+    wanted = _as_table(definition, entity)
     moment = (at or box.clock.now()).astimezone(UTC)
     with tempfile.TemporaryDirectory(prefix="why-", dir=box.home.scratch) as folder:
-        events = _events(box, definition, entity, Path(folder))
+        events = events_of(box, definition, wanted, scratch=Path(folder))
         found = observations(definition, events, scratch=Path(folder)).to_pylist()
     rows = [_zoned(row) for row in found]
     winner = _winner(rows, moment)
@@ -115,31 +117,22 @@ def _check_entity(definition: Definition, entity: Mapping[str, str]) -> None:
         )
 
 
-def _events(box: Box, definition: Definition, entity: Mapping[str, str], folder: Path) -> dict[str, pa.Table]:
-    """The events of one entity, of the project's files and pushed ones."""
+def _as_table(definition: Definition, entity: Mapping[str, str]) -> pa.Table:
+    """The entity's columns in their types, one row."""
     import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    from mlops_box.features.sources import declaration_of, read_source, with_pushed
+    from mlops_box.data.sift import arrow_schema
 
-    project = box.projects.get(definition.project).folder
-    events = {}
-    for source in definition.sources:
-        read = read_source(source.name, declaration_of(source), folder=project, scratch=folder)
-        pushed = box.feature_archive.pushed(definition, source)
-        table = pq.read_table(with_pushed(source, read.events, pushed, scratch=folder))
-        for column, text in entity.items():
-            field = table.schema.field(column)
-            try:
-                value = pa.scalar(text).cast(field.type)
-            except pa.ArrowInvalid:
-                raise UsageError(
-                    f"{column} = {text!r} is no {definition.name} entity: it holds {field.type}"
-                ) from None
-            table = table.filter(pc.equal(table[column], value))
-        events[source.name] = table
-    return events
+    columns = {}
+    for field in arrow_schema(definition.entity):
+        text = entity[field.name]
+        try:
+            columns[field.name] = pa.array([text]).cast(field.type)
+        except pa.ArrowInvalid:
+            raise UsageError(
+                f"{field.name} = {text!r} is no {definition.name} entity: it holds {field.type}"
+            ) from None
+    return pa.table(columns)
 
 
 def _zoned(row: dict[str, Any]) -> dict[str, Any]:
