@@ -91,6 +91,30 @@ def quarantine(snapshot: str, limit: int, home: Path | None, as_json: bool) -> N
     emit({"quarantine": rows, "rejects": lines}, as_json=as_json, text=text)
 
 
+@command.command("query")
+@click.argument("snapshot")
+@click.argument("sql")
+@home_option
+@json_option
+def query(snapshot: str, sql: str, home: Path | None, as_json: bool) -> None:
+    """One SELECT over a snapshot, which is the view data: at most 200 rows and 10 seconds.
+
+    \b
+    mlops-box data query 5f5f "select count(*) from data"
+    mlops-box data query 5f5f "summarize data"
+    """
+    from mlops_box.operations.query_snapshot import query_snapshot
+
+    with open_box(home, read_only=True) as box:
+        answer = query_snapshot(box, snapshot, sql)
+
+    def text() -> str:
+        shown = table(answer.columns, answer.rows, empty="no rows")
+        return f"{shown}\n... and more" if answer.more else shown
+
+    emit(answer.to_dict(), as_json=as_json, text=text)
+
+
 @command.command("refusals")
 @_project
 @_limit

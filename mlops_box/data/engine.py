@@ -59,8 +59,8 @@ def engine(*, scratch: Path, files: Sequence[Path] = (), memory_limit: str = MEM
 
 
 @contextlib.contextmanager
-def translated(*, what: str = "the data cannot be read") -> Iterator[None]:
-    """DuckDB's errors as ours."""
+def translated(*, what: str = "the data cannot be read", view: str = "source") -> Iterator[None]:
+    """DuckDB's errors as ours; ``view`` is what a query may read."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
@@ -71,7 +71,7 @@ def translated(*, what: str = "the data cannot be read") -> Iterator[None]:
     except duckdb.PermissionException as error:
         raise SourceError(
             f"{what}: {readable(error)}",
-            hint="a query may read the view `source` and nothing else: no other files, network or settings",
+            hint=f"a query may read the view `{view}` and nothing else: no other files, network or settings",
         ) from error
     except duckdb.Error as error:
         raise SourceError(f"{what}: {readable(error)}") from error

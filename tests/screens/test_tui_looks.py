@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from data_case import admit, project_over
 from mlops_box_tui.screens.feature import FeatureScreen
 from mlops_box_tui.screens.heatmap import HeatmapScreen
+from mlops_box_tui.screens.sql import SqlScreen
+from textual.widgets import DataTable, Input
 
 from mlops_box.box import Box
 from mlops_box.operations.views import drift_heatmap
@@ -45,3 +48,35 @@ def test_a_window_that_could_not_be_judged_is_unknown_in_the_map_not_fine(home: 
     assert [row[-1].severity for row in found.cells] == ["cannot_tell"] * 3
     assert {row[-1].reason for row in found.cells} == {"41 rows"}
     assert [cell.severity for cell in found.cells[0][:-1]] == ["drift", "drift"]
+
+
+async def test_a_snapshot_is_asked_in_sql_and_what_is_wrong_is_said_below_the_line(
+    open_app: Any, home: Path
+) -> None:
+    (home.parent / "rows.csv").write_text("x,y\n1,0.5\n2,0.25\n3,[red]\n")
+    with Box.open(home) as box:
+        admit(box, project_over(home.parent, "rows.csv", target="x", features=["y"]))
+    async with open_app(home, start="data") as (app, driver):
+        await driver.press("i")
+        assert isinstance(app.screen, SqlScreen)
+        assert "case" in driver.shown()
+        line = app.screen.query_one(Input)
+        line.value = "select sum(x) as total, any_value(y) as y from data where y = '[red]'"
+        await driver.press("enter")
+        assert app.screen.query_one(DataTable).row_count == 1
+        for word in ("total", "[red]", "1 rows"):
+            assert word in driver.shown()
+        line.value = "delete from data"
+        await driver.press("enter")
+        assert "a question is one SELECT" in driver.shown()
+        line.value = "select * from read_text('/etc/passwd')"
+        await driver.press("enter")
+        assert "may read the view `data` and nothing else" in " ".join(driver.shown().split())
+        await driver.press("q")
+        assert "q" in line.value
+        await driver.press("tab", "q")
+        assert app.main.place.view == "data"
+        await driver.press("colon")
+        await driver.type("sql ffff")
+        await driver.press("enter")
+        assert "no snapshot" in driver.shown()

@@ -22,7 +22,7 @@ SHOWS = ("run", "model", "alert", "decision")
 
 @dataclass(frozen=True)
 class Command:
-    """``verb`` is ``view``, ``show``, ``theme``, ``help``, ``history``, ``pause`` or ``quit``; ``what`` says which."""
+    """``verb`` is ``view``, ``show``, ``theme``, ``help``, ``history``, ``pause``, ``sql`` or ``quit``; ``what`` says which."""
 
     verb: str
     what: str = ""
@@ -42,6 +42,8 @@ def parse_command(typed: str, views: Iterable[str]) -> Command:
         return Command("quit")
     if word in ("help", "history", "pause"):
         return Command(word)
+    if word == "sql":
+        return Command("sql", rest)
     if word == "theme":
         return Command("theme", rest or "dark")
     if word in SHOWS:
@@ -66,6 +68,7 @@ def completions(
         "help",
         "history",
         "pause",
+        "sql ",
         "theme light",
         "theme dark",
         "quit",

@@ -22,6 +22,7 @@ from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.main import MainScreen
 from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.screens.run import RunScreen
+from mlops_box_tui.screens.sql import SqlScreen
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.views.alerts import AlertsView
 from mlops_box_tui.views.base import ListView
@@ -63,6 +64,7 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
     ("On a batch of data", BatchScreen),
     ("On a screen of its own", PlainScreen),
     ("On the heat map of drift", HeatTable),
+    ("On a question to a snapshot", SqlScreen),
     ("In the log files", LogScreen),
     ("In the line behind `:` and `/`", PromptInput),
     ("In the question before an act", ActScreen),

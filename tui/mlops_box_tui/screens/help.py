@@ -28,6 +28,7 @@ COMMAND_HELP = (
     (":runs failed", "a view, filtered"),
     (":model churn", "the versions of a model; :model churn@3 one version"),
     (":run ID  :alert ID", "one thing whole"),
+    (":sql SNAPSHOT", "a SELECT over a snapshot; without a name, over the newest"),
     (":theme light", "another theme"),
     (":q", "quit"),
 )

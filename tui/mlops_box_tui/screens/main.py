@@ -14,6 +14,7 @@ from mlops_box.errors import UsageError
 from mlops_box_tui.commands import Command, completions, parse_command
 from mlops_box_tui.registry import INNER_VIEWS, VIEWS, View
 from mlops_box_tui.screens.detail import Link
+from mlops_box_tui.screens.sql import SqlScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.bars import StatusBar, ViewBar
 from mlops_box_tui.widgets.prompt import Prompt, PromptInput
@@ -220,6 +221,8 @@ class MainScreen(Screen[None]):
                 self.app.choose_theme(command.what)
             case "help":
                 self.app.action_keys()
+            case "sql":
+                self.app.push_screen(SqlScreen(command.what or None))
             case "history":
                 self.app.open_history()
             case "pause":

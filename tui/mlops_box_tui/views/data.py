@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from mlops_box.box import Box
@@ -13,6 +15,7 @@ from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.data import CHECK
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.batch import BatchScreen
+from mlops_box_tui.screens.sql import SqlScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.table import Column
 
@@ -22,7 +25,11 @@ class DataView(ListView[BatchRow]):
 
     NAME = "data"
     ACTS = (CHECK,)
-    BINDINGS = act_bindings(ACTS)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *act_bindings(ACTS),
+        Binding("i", "sql", "SQL", show=False, id="data.sql",
+                tooltip="Inquire: a SELECT over the snapshot under the cursor, read-only."),
+    ]  # fmt: skip
     COLUMNS = (
         Column("state", "verdict", 10, sortable=True),
         Column("project", "project", 16, flex=True),
@@ -70,6 +77,13 @@ class DataView(ListView[BatchRow]):
 
     def detail(self, row: BatchRow) -> Screen[None]:
         return BatchScreen(row.id)
+
+    def action_sql(self) -> None:
+        row = self.row
+        if row is not None and row.state == "accepted":
+            self.app.push_screen(SqlScreen(row.id))
+        elif row is not None:
+            self.app.notify("a refused batch left no snapshot to ask", severity="warning", timeout=4)
 
 
 def _bad(count: int | None, look: Look) -> Text:
