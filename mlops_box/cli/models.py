@@ -161,7 +161,7 @@ def approve_command(ref: str, reason: str, break_glass: bool, home: Path | None,
 @home_option
 @json_option
 def diff(a: str, b: str, home: Path | None, as_json: bool) -> None:
-    """What differs between two versions: metrics, gates, features, environment, lineage."""
+    """What differs between two versions: metrics, gates, slices, data, answers, features, environment, lineage."""
     from mlops_box.cli.version_text import diff_text
     from mlops_box.operations.compare_versions import compare_versions
 

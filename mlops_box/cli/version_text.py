@@ -10,7 +10,7 @@ import click
 from mlops_box.cli.common import table
 
 if TYPE_CHECKING:
-    from mlops_box.operations.compare_versions import VersionDiff
+    from mlops_box.operations.compare_versions import Change, VersionDiff
 
 _WIDTH = 40
 
@@ -51,26 +51,82 @@ def gates_text(gates: Sequence[Mapping[str, Any]]) -> str:
 
 def diff_text(found: VersionDiff) -> str:
     """What differs between two versions, a table a section."""
-    sections = [
-        ("metrics", found.metrics),
-        ("gates", found.gates),
-        ("features", found.features),
-        ("environment", found.environment),
-        ("lineage", found.lineage),
+    parts = [
+        _diff_metrics(found),
+        _section(found, "gates", found.gates),
+        _diff_gates(found),
+        _diff_slices(found),
+        _diff_data(found),
+        _diff_answers(found),
+        _section(found, "features", found.features),
+        _section(found, "environment", found.environment),
+        _section(found, "lineage", found.lineage),
     ]
-    parts = []
-    for title, changes in sections:
-        if changes:
-            headers = [title.upper(), found.a, found.b]
-            lines = [(change.what, *_shortened(change.a, change.b)) for change in changes]
-            parts.append(table(headers, lines, empty=""))
-        else:
-            parts.append(f"{title}: no difference")
     if not found.same_rows:
         parts.append(
             "note: the two were measured on different held-out rows; their metrics alone do not say which is better"
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _section(found: VersionDiff, title: str, changes: Sequence[Change]) -> str:
+    if not changes:
+        return f"{title}: no difference"
+    headers = [title.upper(), found.a, found.b]
+    return table(headers, [(item.what, *_shortened(item.a, item.b)) for item in changes], empty="")
+
+
+def _diff_metrics(found: VersionDiff) -> str:
+    lines = [(item.what, item.a, item.b, *_gain(found, item.what, item.a, item.b)) for item in found.metrics]
+    return table(["METRICS", found.a, found.b, "DIFFERENCE", "BETTER"], lines, empty="metrics: none recorded")
+
+
+def _gain(found: VersionDiff, metric: str, a: float | None, b: float | None) -> tuple[str, str | None]:
+    from mlops_box.operations.compare_versions import better_side, difference
+
+    apart, side = difference(a, b), better_side(metric, a, b)
+    better = {"a": found.a, "b": found.b, "same": "same", None: None}[side]
+    return ("" if apart is None else f"{apart:+.3g}"), better
+
+
+def _diff_gates(found: VersionDiff) -> str:
+    from mlops_box.operations.compare_versions import VERDICTS, margin
+
+    lines = [
+        (pair.name, ref, VERDICTS[gate.passed], gate.value, gate.limit, margin(gate))
+        for pair in found.gate_values
+        for ref, gate in ((found.a, pair.a), (found.b, pair.b))
+        if gate is not None
+    ]
+    return table(["GATE", "VERSION", "VERDICT", "VALUE", "LIMIT", "MARGIN"], lines, empty="")
+
+
+def _diff_slices(found: VersionDiff) -> str:
+    lines = [
+        (f"{part.by} {part.value}", part.metric, part.a, part.b, *_gain(found, part.metric, part.a, part.b))
+        for part in found.slices
+    ]
+    headers = ["SLICE", "METRIC", found.a, found.b, "DIFFERENCE", "BETTER"]
+    return table(headers, lines, empty="slices: none measured")
+
+
+def _diff_data(found: VersionDiff) -> str:
+    data = found.data
+    return f"data: {data.finding.reason if data.finding else f'cannot be compared: {data.problem}'}"
+
+
+def _diff_answers(found: VersionDiff) -> str:
+    answers = found.answers
+    if answers.problem is not None:
+        return f"answers: cannot be compared: {answers.problem}"
+    said = [f"answers: {answers.rows} rows ({answers.source})"]
+    if answers.flipped is not None:
+        said.append(f"{answers.flipped} with another label")
+    if answers.mean_abs is not None and answers.max_abs is not None:
+        said.append(f"absolute difference {answers.mean_abs:.4g} on average, {answers.max_abs:.4g} at most")
+    if answers.not_finite:
+        said.append(f"{answers.not_finite} without a finite answer")
+    return ", ".join(said)
 
 
 def _shortened(a: object, b: object) -> tuple[object, object]:

@@ -398,9 +398,9 @@ async def test_hostile_names_in_questions_and_in_the_history_are_inert(open_app:
 
 async def test_space_marks_and_d_compares_two(open_app: Any, home: Path) -> None:
     async with open_app(home, start="models") as (app, driver):
-        await versions(driver, 4)
         await driver.press("d")
         assert "mark two rows with space first" in said(app)
+        await versions(driver, 4)
         await driver.press("space", "space")
         assert "marked houses@4, houses@3" in driver.shown()
         asked: list[tuple[str, str]] = []

@@ -22,7 +22,8 @@ class Marking(Widget):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "mark", show=False, id="view.mark", tooltip="Mark the row, or take its mark away."),
         Binding("d", "diff", "diff", show=False, id="view.diff",
-                tooltip="What differs between two marked rows, or a marked one and the one under the cursor."),
+                tooltip="What differs between two marked rows, or a marked one and the one under the cursor; a "
+                        "version alone is held against the champion."),
     ]  # fmt: skip
 
     app: BoxApp
@@ -40,6 +41,10 @@ class Marking(Widget):
         """What compares two rows, by their keys; ``None`` where rows are not compared."""
         return None
 
+    def rival(self) -> str | None:
+        """What the row under the cursor is compared with where none is marked; ``None``: two must be marked."""
+        return None
+
     def action_mark(self) -> None:
         key = self.table.cursor_key
         if key is None:
@@ -53,6 +58,8 @@ class Marking(Widget):
 
     def action_diff(self) -> None:
         pair = list(self.marks)
+        if not pair and (rival := self.rival()) is not None:
+            pair.append(rival)
         if len(pair) == 1 and self.table.cursor_key not in (None, *pair):
             pair.append(str(self.table.cursor_key))
         if len(pair) != 2:

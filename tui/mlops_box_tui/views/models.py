@@ -18,6 +18,7 @@ from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
 from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.version import VersionScreen
+from mlops_box_tui.screens.version_diff import VersionDiffScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.table import Column
 
@@ -128,6 +129,13 @@ class VersionsView(ListView[VersionRow]):
 
     def detail(self, row: VersionRow) -> Screen[None]:
         return VersionScreen(row.ref)
+
+    def diff(self, one: str, other: str) -> Screen[None]:
+        return VersionDiffScreen(one, other)
+
+    def rival(self) -> str | None:
+        row = self.row
+        return None if row is None or "champion" in row.aliases else f"{row.model}@champion"
 
 
 def aliases(row: VersionRow, look: Look) -> Text:
