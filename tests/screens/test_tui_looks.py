@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from data_case import admit, project_over
 from mlops_box_tui.screens.feature import FeatureScreen
 from mlops_box_tui.screens.heatmap import HeatmapScreen
+from mlops_box_tui.screens.host import HostScreen
 from mlops_box_tui.screens.sql import SqlScreen
 from textual.widgets import DataTable, Input
 
@@ -80,3 +83,19 @@ async def test_a_snapshot_is_asked_in_sql_and_what_is_wrong_is_said_below_the_li
         await driver.type("sql ffff")
         await driver.press("enter")
         assert "no snapshot" in driver.shown()
+
+
+async def test_the_host_shows_the_machine_and_the_processes_of_the_box(
+    open_app: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(home))
+    async with open_app(home) as (app, driver):
+        await driver.press("m")
+        assert isinstance(app.screen, HostScreen)
+        shown = driver.shown()
+        for word in ("? of", "free of", "no GPU: nvidia-smi is not here", f"{os.getpid()}", "this program"):
+            assert word in shown
+        await driver.press("q", "colon")
+        await driver.type("host")
+        await driver.press("enter")
+        assert isinstance(app.screen, HostScreen)

@@ -22,7 +22,7 @@ SHOWS = ("run", "model", "alert", "decision")
 
 @dataclass(frozen=True)
 class Command:
-    """``verb`` is ``view``, ``show``, ``theme``, ``help``, ``history``, ``pause``, ``sql`` or ``quit``; ``what`` says which."""
+    """``verb`` is ``view``, ``show``, ``theme``, ``help``, ``history``, ``host``, ``pause``, ``sql`` or ``quit``; ``what`` says which."""
 
     verb: str
     what: str = ""
@@ -40,7 +40,7 @@ def parse_command(typed: str, views: Iterable[str]) -> Command:
     word = ALIASES.get(word, word)
     if word in ("quit", "exit"):
         return Command("quit")
-    if word in ("help", "history", "pause"):
+    if word in ("help", "history", "host", "pause"):
         return Command(word)
     if word == "sql":
         return Command("sql", rest)
@@ -67,6 +67,7 @@ def completions(
         *found,
         "help",
         "history",
+        "host",
         "pause",
         "sql ",
         "theme light",

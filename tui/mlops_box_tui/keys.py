@@ -29,7 +29,7 @@ from mlops_box_tui.views.base import ListView
 from mlops_box_tui.views.data import DataView
 from mlops_box_tui.views.decisions import DecisionsView
 from mlops_box_tui.views.drift import DriftView
-from mlops_box_tui.views.home import Panel
+from mlops_box_tui.views.home import HomeView, Panel
 from mlops_box_tui.views.marking import Marking
 from mlops_box_tui.views.models import ModelsView, VersionsView
 from mlops_box_tui.views.runs import RunsView
@@ -46,6 +46,7 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
     ("In a table", ResourceTable),
     ("In a list view", ListView),
     ("On the rows of a list view", Marking),
+    ("In the home view", HomeView),
     ("On a panel of the home view", Panel),
     ("In the runs view", RunsView),
     ("In the models view", ModelsView),

@@ -24,7 +24,9 @@ from mlops_box.operations.views.features import (
     list_features,
 )
 from mlops_box.operations.views.findings import FindingView
+from mlops_box.operations.views.gpu import Gpu, Gpus, read_gpus
 from mlops_box.operations.views.heatmap import HeatCell, Heatmap, HeatWindow, drift_heatmap
+from mlops_box.operations.views.host import HostReading, Own, ProcessReading, own_processes, read_host
 from mlops_box.operations.views.models import (
     ModelRow,
     VersionDetail,
@@ -55,12 +57,17 @@ __all__ = [
     "FeatureViewDetail",
     "FeatureViewRow",
     "FindingView",
+    "Gpu",
+    "Gpus",
     "HeatCell",
     "HeatWindow",
     "Heatmap",
+    "HostReading",
     "ModelRow",
+    "Own",
     "Page",
     "PinnedBy",
+    "ProcessReading",
     "Pulse",
     "Query",
     "RunDetail",
@@ -88,7 +95,10 @@ __all__ = [
     "list_models",
     "list_runs",
     "list_versions",
+    "own_processes",
     "read_counts",
+    "read_gpus",
+    "read_host",
     "read_pulse",
     "read_serving",
     "run_detail",

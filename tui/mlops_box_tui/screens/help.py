@@ -29,6 +29,7 @@ COMMAND_HELP = (
     (":model churn", "the versions of a model; :model churn@3 one version"),
     (":run ID  :alert ID", "one thing whole"),
     (":sql SNAPSHOT", "a SELECT over a snapshot; without a name, over the newest"),
+    (":host", "the machine and the box's processes"),
     (":theme light", "another theme"),
     (":q", "quit"),
 )

@@ -14,6 +14,7 @@ from mlops_box.errors import UsageError
 from mlops_box_tui.commands import Command, completions, parse_command
 from mlops_box_tui.registry import INNER_VIEWS, VIEWS, View
 from mlops_box_tui.screens.detail import Link
+from mlops_box_tui.screens.host import HostScreen
 from mlops_box_tui.screens.sql import SqlScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.bars import StatusBar, ViewBar
@@ -53,7 +54,7 @@ class MainScreen(Screen[None]):
         Binding("q", "quit_or_back", "quit", id="main.quit",
                 tooltip="Back; at the top, quit."),
         *(
-            Binding(str(digit), f"go('{name}')", name, show=False, id=f"go.{name}", tooltip=f"Go to {name}.")
+            Binding(str(digit % 10), f"go('{name}')", name, show=False, id=f"go.{name}", tooltip=f"Go to {name}.")
             for digit, name in enumerate(VIEWS, start=1)
         ),
     ]  # fmt: skip
@@ -65,7 +66,7 @@ class MainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status", markup=False)
-        yield ViewBar([(str(digit), name) for digit, name in enumerate(VIEWS, start=1)], id="views")
+        yield ViewBar([(str(digit % 10), name) for digit, name in enumerate(VIEWS, start=1)], id="views")
         yield ContentSwitcher(id="switcher")
         yield Prompt(self._words, id="prompt")
         yield Footer(show_command_palette=False, compact=True)
@@ -223,6 +224,8 @@ class MainScreen(Screen[None]):
                 self.app.action_keys()
             case "sql":
                 self.app.push_screen(SqlScreen(command.what or None))
+            case "host":
+                self.app.push_screen(HostScreen())
             case "history":
                 self.app.open_history()
             case "pause":

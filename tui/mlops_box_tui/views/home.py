@@ -17,6 +17,7 @@ from mlops_box.errors import BoxError
 from mlops_box.operations.views import Pulse, Query, read_pulse
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.reader import Seen
+from mlops_box_tui.screens.host import HostScreen
 from mlops_box_tui.views.runs import run_state
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class HomeView(Vertical):
     """Pulses."""
 
     NAME = "home"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "host", "machine", show=False, id="home.host",
+                tooltip="The machine: CPU, memory, disk, GPUs and the box's processes."),
+    ]  # fmt: skip
 
     app: BoxApp
 
@@ -107,6 +112,9 @@ class HomeView(Vertical):
     def serving_changed(self) -> None:
         """The app heard from the server."""
         self.redraw()
+
+    def action_host(self) -> None:
+        self.app.push_screen(HostScreen())
 
     def filter(self, text: str) -> None:
         """Home has nothing to filter."""
