@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
-from mlops_box.errors import BoxError
+from mlops_box.errors import BoxError, IntegrityError
 from mlops_box.models.values import EVALUATION_FILE, REFERENCE_FILE, ROWS_FILE, ModelVersion
 
 if TYPE_CHECKING:
@@ -81,8 +81,13 @@ def compare_slices(box: Box, a: ModelVersion, b: ModelVersion) -> tuple[SliceCha
 def _slices(box: Box, version: ModelVersion) -> dict[tuple[str, str], dict[str, Any]]:
     if EVALUATION_FILE not in version.files:
         return {}
-    raw = json.loads(box.models.file(version, EVALUATION_FILE))
-    return {(part["by"], part["value"]): part for part in raw.get("slices", ())}
+    try:
+        raw = json.loads(box.models.file(version, EVALUATION_FILE))
+        return {(part["by"], part["value"]): part for part in raw["slices"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"the slices of {version.ref} cannot be read: {error}", hint="run mlops-box verify"
+        ) from error
 
 
 def _metric(part: dict[str, Any] | None, name: str) -> float | None:

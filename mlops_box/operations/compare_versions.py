@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlops_box.box import Box
+from mlops_box.evaluation.gates import PARITY
 from mlops_box.evaluation.metrics import better_by
 from mlops_box.models.values import ENVIRONMENT_FILE, GateResult, ModelVersion
 from mlops_box.operations.compare_answers import AnswersDiff, compare_answers
@@ -89,9 +90,11 @@ def better_side(metric: str, a: float | None, b: float | None) -> Literal["a", "
 
 
 def margin(gate: GateResult) -> float | None:
-    """How far the value is from the gate's limit, in the value's unit: negative where the gate failed."""
+    """How far the value is within the gate's limit, in the value's unit: negative beyond it, ``None`` where not judged."""
     if gate.passed is None or gate.value is None or gate.limit is None:
         return None
+    if gate.name == PARITY:  # fails by one wrong label too, however few rows are over
+        return gate.limit - gate.value
     room = abs(gate.limit - gate.value)
     return room if gate.passed else -room
 
