@@ -22,7 +22,7 @@ from mlops_box.operations.views import FindingView
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.screens.evidence import evidence, share
-from mlops_box_tui.widgets.grids import change, facts, heading, rows
+from mlops_box_tui.widgets.grids import change, facts, heading, rows, shown
 
 
 class VersionDiffScreen(DetailScreen[VersionDiff]):
@@ -116,13 +116,13 @@ def _slices(detail: VersionDiff, look: Look) -> RenderableType:
 
 def _data(found: DataDiff, look: Look) -> list[RenderableType]:
     if found.finding is None:
-        return [look.text(f"the data cannot be compared: {found.problem}", "warn")]
+        return [shown(f"the data cannot be compared: {found.problem}", look)]
     return evidence(FindingView(found.finding, None, None, {}), look)
 
 
 def _answers(found: AnswersDiff, look: Look) -> list[RenderableType]:
     if found.problem is not None or found.rows is None:
-        return [look.text(f"the answers cannot be compared: {found.problem}", "warn")]
+        return [shown(f"the answers cannot be compared: {found.problem}", look)]
     pairs: list[tuple[str, object]] = [("the same rows", look.count(found.rows)), ("from", found.source)]
     if found.flipped is not None:
         part = share(found.flipped / found.rows) if found.rows else None
