@@ -20,15 +20,16 @@ from textual.widgets import Log
 from mlops_box.box import Box
 from mlops_box.errors import IntegrityError
 
-VIEWS = ["home", "runs", "models", "serving", "drift", "alerts", "decisions", "data"]
+VIEWS = ["home", "runs", "models", "serving", "drift", "alerts", "decisions", "data", "features", "devices"]
 
 
 async def test_digits_open_every_view_and_the_bar_shows_which(open_app: Any, home: Path) -> None:
     async with open_app(home) as (app, driver):
         for digit, name in enumerate(VIEWS, start=1):
-            await driver.press(str(digit))
+            await driver.press(str(digit % 10))
             assert app.main.place.view == name
-        assert "hum.max" in driver.shown()
+            if name == "data":
+                assert "hum.max" in driver.shown()
 
 
 async def test_home_shows_pulses_and_enter_opens_a_panel(open_app: Any, home: Path) -> None:

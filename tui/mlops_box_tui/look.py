@@ -51,6 +51,9 @@ _STATES: dict[str, tuple[str, str, str, Tone]] = {
     "up": ("●", "*", "up", "good"),
     "down": ("■", "-", "down", "quiet"),
     "unready": ("!", "!", "not ready", "warn"),
+    "new": ("·", ".", "new", "quiet"),
+    "trouble": ("!", "!", "trouble", "warn"),
+    "removed": ("■", "-", "removed", "quiet"),
     "silent": ("✗", "x", "no answer", "bad"),
 }
 STATE_WORDS = tuple(_STATES)

@@ -7,10 +7,19 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mlops_box.box import Box
+from mlops_box.canonical import canonical_json
 from mlops_box.clock import isoformat
 from mlops_box.edge.devices import Device
+from mlops_box.errors import UsageError
 from mlops_box.operations.edge.device_alerts import troubles_of
 from mlops_box.operations.monitor_reference import References
+from mlops_box.operations.views.filters import compile_filter
+from mlops_box.operations.views.paging import Page, Query
+
+_FIELDS = {
+    name: f"json_extract(value, '$.{name}')" for name in ("name", "state", "serving", "way", "trouble")
+}
+_SORTS = ("name", "backlog", "dropped", "last_seen")
 
 DeviceState = Literal["new", "fine", "trouble", "removed"]
 
@@ -107,6 +116,35 @@ class DeviceDetail:
 def list_devices(box: Box) -> list[DeviceRow]:
     """All devices by name, the removed ones too."""
     return [_row(box, device) for device in box.devices.list()]
+
+
+def page_of_devices(box: Box, query: Query) -> Page[DeviceRow]:
+    """A page of devices, by name. How a device is, is no column: the rows are made first, then filtered.
+
+    Raises:
+        UsageError: The filter names a field, or the query a sort, that does not exist.
+    """
+    everyone = list_devices(box)
+    condition = compile_filter(query.text, fields=_FIELDS, text=tuple(_FIELDS.values()))
+    found = box.db.read(
+        f"SELECT key FROM json_each(?) WHERE {condition.sql} ORDER BY key",
+        (canonical_json([row.to_dict() for row in everyone]), *condition.parameters),
+    )
+    rows = [everyone[row["key"]] for row in found]
+    if query.problems:
+        rows = [row for row in rows if row.state == "trouble"]
+    if query.sort is not None:
+        rows = _sorted(rows, query.sort, descending=query.descending)
+    shown = rows[query.offset : query.offset + query.limit]
+    return Page(tuple(shown), len(rows), len(everyone), query.offset)
+
+
+def _sorted(rows: list[DeviceRow], name: str, *, descending: bool) -> list[DeviceRow]:
+    if name not in _SORTS:
+        raise UsageError(f"cannot sort by {name!r}", hint=f"sorts: {', '.join(_SORTS)}")
+    known = [row for row in rows if getattr(row, name) is not None]
+    unknown = [row for row in rows if getattr(row, name) is None]
+    return [*sorted(known, key=lambda row: getattr(row, name), reverse=descending), *unknown]
 
 
 def device_detail(box: Box, name: str, *, batches: int = 10) -> DeviceDetail:

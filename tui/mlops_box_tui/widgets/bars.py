@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.events import Click
+from textual.events import Click, Resize
 from textual.message import Message
 from textual.widgets import Static
 
@@ -13,6 +13,9 @@ from mlops_box_tui.look import age
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
+
+# Of a view's name: ten views fit 80 columns.
+CUT_LETTERS = 4
 
 
 class StatusBar(Static):
@@ -69,7 +72,7 @@ class StatusBar(Static):
 
 
 class ViewBar(Static):
-    """The views and their digits; a click goes there."""
+    """The views and their digits; a click goes there. Where they do not all fit, the names of the others are cut."""
 
     class Chosen(Message):
         """A view was clicked."""
@@ -87,19 +90,27 @@ class ViewBar(Static):
     def on_mount(self) -> None:
         self.mark(self._current)
 
+    def on_resize(self, event: Resize) -> None:
+        self.mark(self._current)
+
     def mark(self, current: str) -> None:
         """Show which view is open."""
         self._current = current
+        line = self._line(cut=False)
+        self.update(line if len(line) <= self.app.size.width else self._line(cut=True))
+
+    def _line(self, *, cut: bool) -> Text:
         line = Text(" ")
         self._spans = []
         for digit, name in self._views:
             start = len(line)
-            chosen = name == current
+            chosen = name == self._current
+            shown = name[:CUT_LETTERS] if cut and not chosen else f"{name} "
             if digit:
                 line.append(f" {digit}", style="reverse bold" if chosen else "dim")
-            line.append(f" {name} ", style="reverse bold" if chosen else "")
+            line.append(f" {shown}", style="reverse bold" if chosen else "")
             self._spans.append((start, len(line), name))
-        self.update(line)
+        return line
 
     def on_click(self, event: Click) -> None:
         for start, end, name in self._spans:

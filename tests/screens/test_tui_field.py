@@ -1,0 +1,61 @@
+"""Devices in the field and feature views, in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import seeded_box
+from mlops_box_tui.screens.device import DeviceScreen
+from mlops_box_tui.screens.feature_view import FeatureViewScreen
+
+from mlops_box.box import Box
+from tests.feature_case import view_over
+
+HEALTH = {
+    "serving": "bike-rentals@3",
+    "slots": {"a": {"version": "bike-rentals@3", "role": "serving"}, "b": {"version": "bike-rentals@2"}},
+}
+
+
+async def test_devices_tell_what_they_serve_and_enter_shows_their_slots(open_app: Any, home: Path) -> None:
+    with Box.open(home, clock=seeded_box.fixed_clock(), actor="ana") as box:
+        for name, public in (("gate-1", b"1" * 32), ("gate-2", b"2" * 32)):
+            box.devices.add(name, public)
+        with box.db.write() as tx:
+            tx.execute(
+                "UPDATE devices SET last_seen = ?, way = 'push', backlog = 1234, health = json(?) WHERE name = 'gate-1'",
+                (seeded_box.ago(minutes=3), seeded_box.canonical_json(HEALTH)),
+            )
+    async with open_app(home, start="devices") as (app, driver):
+        shown = driver.shown()
+        assert all(word in shown for word in ("gate-1", "bike-rentals@3", "1 234", "3m ago", "gate-2", "new"))
+        app.main.view.filter("state:new")
+        await driver.settle()
+        assert app.main.view.table.row_count == 1
+        app.main.view.filter("")
+        await driver.settle()
+        await driver.press("s", "g", "enter")
+        assert isinstance(app.screen, DeviceScreen)
+        shown = driver.shown()
+        assert all(word in shown for word in ("gate-", "slots", "key"))
+    async with open_app(home, start="devices", size=(80, 24)) as (_, driver):
+        bar = driver.shown().splitlines()[1]
+        assert "0 devices" in bar
+        assert "1 home" in bar
+
+
+async def test_feature_views_show_columns_freshness_and_sql(open_app: Any, home: Path) -> None:
+    with Box.open(home, clock=seeded_box.fixed_clock(), actor="ana") as box:
+        box.features.register(
+            view_over("select card_id, happened_at, amount as spent from tx", {"spent": "double"})
+        )
+    async with open_app(home, start="features") as (app, driver):
+        shown = driver.shown()
+        assert all(word in shown for word in ("activity", "v1", "card_id", "spent")), shown
+        await driver.press("enter")
+        assert isinstance(app.screen, FeatureViewScreen)
+        assert "amount as spent" in driver.shown()
+        for words in ("default", "waiting", "tx.parquet", "digest"):
+            await driver.press("right_square_bracket")
+            assert words in driver.shown()
