@@ -120,6 +120,12 @@ def query_file(
                     hint="ask for less: a WHERE, fewer joins, or USING SAMPLE 10%",
                 ) from error
             raise
+        except OverflowError as error:
+            # DuckDB's intervals reach further than Python's.
+            raise SourceError(
+                f"a value of the answer is too large to be shown: {error}",
+                hint="cast it: CAST(... AS VARCHAR)",
+            ) from error
         finally:
             timer.cancel()
     return Answer(columns, tuple(rows[:max_rows]), len(rows) > max_rows)

@@ -77,6 +77,11 @@ def test_an_endless_result_ends_at_the_row_limit(box: Box) -> None:
     assert len(ask(box, "select * from range(1000000000000)").rows) == 200
 
 
+def test_a_value_that_python_cannot_hold_is_said(box: Box) -> None:
+    with pytest.raises(SourceError, match="too large"):
+        ask(box, "select interval 100000000 years")
+
+
 def test_an_unknown_snapshot_is_not_found(box: Box) -> None:
     with pytest.raises(NotFoundError):
         query_snapshot(box, "ffff", "select 1")

@@ -49,7 +49,11 @@ class HeatmapScreen(PlainScreen):
 
     def middle(self) -> Iterable[Widget]:
         yield HeatTable(
-            cursor_type="cell", cell_padding=0, zebra_stripes=False, cursor_foreground_priority="renderable"
+            cursor_type="cell",
+            cell_padding=0,
+            show_header=False,
+            zebra_stripes=False,
+            cursor_foreground_priority="renderable",
         )
         yield Static(id="heat-cell", markup=False)
 
@@ -91,6 +95,7 @@ class HeatmapScreen(PlainScreen):
         for feature, cells in zip(found.features, found.cells, strict=True):
             label = look.text(feature)
             label.truncate(_LABEL_WIDTH, overflow=look.overflow)
+            label.append("  ")
             table.add_row(*(glyph(cell, look) for cell in cells), label=label)
         if found.features:
             row, column = (0, len(found.windows) - 1) if newest else at
