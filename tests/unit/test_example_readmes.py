@@ -12,7 +12,9 @@ import pytest
 from mlops_box.cli.main import command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = ("bike_rentals", "digits_torch", "milling_machine")
+SYNTHETIC = ("card_fraud",)
+PUBLIC = ("bike_rentals", "digits_torch", "milling_machine")
+NAMES = (*PUBLIC, *SYNTHETIC)
 WHOLE = ("check", "train", "up", "predict", "feedback", "monitor", "tui", "status", "down")
 
 
@@ -48,7 +50,14 @@ def test_a_readme_shows_the_whole_loop(name: str) -> None:
     assert set(WHOLE) <= {words[0] for words in commands(name)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_a_readme_names_the_public_source_of_its_data(name: str) -> None:
     text = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
     assert re.search(r"UCI Machine Learning Repository,? id \d+", text)
+
+
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_a_readme_says_that_made_up_data_is_made_up(name: str) -> None:
+    text = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"\*\*Data\.\*\* All synthetic", text)
+    assert "does not resemble" in text
