@@ -15,7 +15,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
+DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def public(name: str) -> Path:
+    """A file of the public data sets that lie beside the checkout."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the public data set is not here: ../shared/data/{name}")
+    return path
 
 
 class Example:

@@ -9,20 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from example_kit import REPOSITORY, Example, until
+from example_kit import Example, public, until
 
 pytestmark = pytest.mark.slow
-
-DATA = REPOSITORY.parent / "shared" / "data"
-
-
-def public(name: str) -> Path:
-    """A file of the public data sets that lie beside the checkout."""
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"the public data set is not here: ../shared/data/{name}")
-    return path
-
 
 Start = Callable[[str], Example]
 
