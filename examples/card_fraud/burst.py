@@ -12,7 +12,7 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-PAYMENT = {"category": "electronics", "amount": 300.0}
+PAYMENT: dict[str, Any] = {"category": "electronics", "amount": 300.0}
 # What tries the card, and how many seconds before the second payment.
 BURST = [(1.2, 900), (0.9, 780), (2.5, 600), (1.7, 480), (3.1, 360), (0.8, 240), (2.2, 120)]
 
