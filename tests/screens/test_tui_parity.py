@@ -32,7 +32,7 @@ LOOKS = {
     "models card", "rollout list", "rollout status", "alerts list", "alerts show", "decisions list", "decisions show",
     "tokens list", "edge inspect", "edge keys show", "edge simulate", "edge targets", "edge verify",
     "edge devices list", "edge devices show", "features list", "features show", "features status", "features lineage",
-    "features lookup", "features why",
+    "features lookup", "features parity", "features why",
 }  # fmt: skip
 
 # Commands that change something and have no key, each with its reason.
