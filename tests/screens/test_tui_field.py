@@ -1,4 +1,4 @@
-"""Devices in the field and feature views, in the terminal."""
+"""Devices in the field, feature views and rollouts, in the terminal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 import seeded_box
 from mlops_box_tui.screens.device import DeviceScreen
 from mlops_box_tui.screens.feature_view import FeatureViewScreen
+from mlops_box_tui.screens.rollout import RolloutScreen
 
 from mlops_box.box import Box
+from mlops_box.serving.rollout.plan import Plan
+from mlops_box.serving.rollout.yardstick import yardstick_for
 from tests.feature_case import view_over
 
 HEALTH = {
@@ -59,3 +62,28 @@ async def test_feature_views_show_columns_freshness_and_sql(open_app: Any, home:
         for words in ("default", "waiting", "tx.parquet", "digest"):
             await driver.press("right_square_bracket")
             assert words in driver.shown()
+
+
+async def test_o_opens_a_rollout_with_what_it_waits_for_and_its_transitions(
+    open_app: Any, home: Path
+) -> None:
+    with Box.open(home, clock=seeded_box.fixed_clock(), actor="ana") as box:
+        version, plan = box.models.get("bike-rentals@2"), Plan(shadow="1h", canary=(10, 50), step="1h")
+        yardstick = yardstick_for(version.signature, [], error=1.0)
+        box.rollouts.propose(version, base=3, plan=plan, yardstick=yardstick, reason="it is newer")
+    async with open_app(home, start="models") as (app, driver):
+        app.main.view.filter("bike")
+        await driver.settle()
+        await driver.press("o")
+        assert isinstance(app.screen, RolloutScreen)
+        shown = driver.shown()
+        assert all(
+            word in shown for word in ("bike-rentals@2 over bike-rentals@3", "proposed", "waits for")
+        ), shown
+        for words in ("nothing to judge", "it is newer"):
+            await driver.press("right_square_bracket")
+            assert words in driver.shown(), driver.shown()
+        await driver.press("escape", "escape", "colon")
+        await driver.type("rollout digits")
+        await driver.press("enter")
+        assert "no rollout of digits yet" in driver.shown()

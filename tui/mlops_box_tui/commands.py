@@ -14,10 +14,11 @@ ALIASES = {
     "model": "model",
     "alert": "alert",
     "decision": "decision",
+    "rollout": "rollout",
     "q": "quit",
     "log": "history",
 }
-SHOWS = ("run", "model", "alert", "decision")
+SHOWS = ("run", "model", "alert", "decision", "rollout")
 
 
 @dataclass(frozen=True)
@@ -76,4 +77,5 @@ def completions(
         "run ",
         "alert ",
         "decision ",
+        "rollout ",
     ]

@@ -9,6 +9,7 @@ from mlops_box_tui.screens.batch import BatchScreen
 from mlops_box_tui.screens.decision import DecisionScreen
 from mlops_box_tui.screens.detail import DetailScreen
 from mlops_box_tui.screens.feature import FeatureScreen
+from mlops_box_tui.screens.rollout import RolloutScreen
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.screens.version import VersionScreen
 
@@ -19,4 +20,5 @@ DETAILS: dict[str, type[DetailScreen[Any]]] = {
     "decision": DecisionScreen,
     "batch": BatchScreen,
     "feature": FeatureScreen,
+    "rollout": RolloutScreen,
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import BindingType
 from textual.screen import Screen
 
 from mlops_box.box import Box
@@ -20,6 +22,7 @@ from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.screens.version_diff import VersionDiffScreen
 from mlops_box_tui.views.base import ListView
+from mlops_box_tui.views.rollout_key import open_rollout, rollout_key
 from mlops_box_tui.widgets.table import Column
 
 
@@ -28,7 +31,7 @@ class ModelsView(ListView[ModelRow]):
 
     NAME = "models"
     ACTS = (RETRAIN, ROLL_BACK, *ROLLOUT_ACTS)
-    BINDINGS = act_bindings(ACTS)
+    BINDINGS: ClassVar[list[BindingType]] = [rollout_key("models"), *act_bindings(ACTS)]
     COLUMNS = (
         Column("model", "model", 18, sortable=True, flex=True),
         Column("task", "task", 10, drop=2),
@@ -45,6 +48,9 @@ class ModelsView(ListView[ModelRow]):
         "No models yet. Training makes the first version:",
         "mlops-box demo\nmlops-box train --project DIR",
     )
+
+    def action_rollout(self) -> None:
+        open_rollout(self)
 
     def fetch(self, box: Box, query: Query) -> Page[ModelRow]:
         return list_models(box, query)
@@ -86,7 +92,7 @@ class VersionsView(ListView[VersionRow]):
 
     NAME = "versions"
     ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT, DELETE)
-    BINDINGS = act_bindings(ACTS)
+    BINDINGS: ClassVar[list[BindingType]] = [rollout_key("versions"), *act_bindings(ACTS)]
     COLUMNS = (
         Column("number", "version", 8, sortable=True),
         Column("state", "state", 12, sortable=True),
@@ -100,6 +106,9 @@ class VersionsView(ListView[VersionRow]):
     )
     EMPTY = ("This model has no versions.", "mlops-box train --project DIR")
     STATES = ("accepted", "rejected")
+
+    def action_rollout(self) -> None:
+        open_rollout(self)
 
     def fetch(self, box: Box, query: Query) -> Page[VersionRow]:
         return list_versions(box, query)

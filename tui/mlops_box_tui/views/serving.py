@@ -19,6 +19,7 @@ from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.views.base import ListView
+from mlops_box_tui.views.rollout_key import open_rollout, rollout_key
 from mlops_box_tui.widgets.table import Column
 
 RATE_POINTS = 24
@@ -62,6 +63,7 @@ class ServingView(ListView[ServedModel]):
     STATES = ()
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "logs", "logs", id="serving.logs", tooltip="Follow the box's log files."),
+        rollout_key("serving"),
         *act_bindings(ACTS),
     ]
 
@@ -133,6 +135,9 @@ class ServingView(ListView[ServedModel]):
 
     def detail(self, row: ServedModel) -> Screen[None] | None:
         return VersionScreen(f"{row.model}@{row.number}") if row.number is not None else None
+
+    def action_rollout(self) -> None:
+        open_rollout(self)
 
     def action_logs(self) -> None:
         self.app.push_screen(LogScreen(self.app.box.home.logs))
