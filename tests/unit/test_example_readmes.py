@@ -12,7 +12,7 @@ import pytest
 from mlops_box.cli.main import command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SYNTHETIC = ("card_fraud",)
+SYNTHETIC = ("card_fraud", "recommender")
 PUBLIC = ("bike_rentals", "digits_torch", "milling_machine")
 NAMES = (*PUBLIC, *SYNTHETIC)
 WHOLE = ("check", "train", "up", "predict", "feedback", "monitor", "tui", "status", "down")
