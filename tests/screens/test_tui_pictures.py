@@ -22,6 +22,9 @@ SEEDED: list[Any] = [
     pytest.param("drift", (), (120, 36), {}, id="drift"),
     pytest.param("drift", ("enter", "right_square_bracket"), (120, 36), {"theme": "light"}, id="feature-history-light"),
     pytest.param("drift", (), (80, 24), {"ascii_only": True}, id="drift-80x24-ascii"),
+    pytest.param("drift", ("h",), (120, 36), {}, id="drift-map"),
+    pytest.param("features", (), (100, 30), {}, id="features"),
+    pytest.param("devices", (), (80, 24), {}, id="devices-80x24"),
     pytest.param("alerts", ("j", "enter"), (100, 30), {}, id="alert"),
     pytest.param("models", ("enter", "j", "j", "P", "w", "h", "y", "enter"), (120, 36), {}, id="question"),
     pytest.param("alerts", ("S", "M", "o", "n", "down", "down"), (80, 24), {"theme": "light"}, id="question-80x24-light"),
@@ -40,7 +43,9 @@ def test_view(
     assert snap_compare(app, terminal_size=size, run_before=lambda pilot: _press(app, pilot, press))
 
 
-@pytest.mark.parametrize("view", ["home", "runs", "serving"])
+@pytest.mark.parametrize(
+    "view", ["home", "runs", "serving", "models", "drift", "alerts", "data", "features", "devices"]
+)
 def test_empty_view(snap_compare: Pictures, make_app: Any, empty_home: Path, view: str) -> None:
     app = make_app(empty_home, start=view)
     assert snap_compare(app, terminal_size=(100, 30), run_before=lambda pilot: _press(app, pilot, ()))
