@@ -151,7 +151,8 @@ def test_prefect_deploy_all_works_from_the_repository(served: tuple[Home, Prefec
         assert done.returncode == 0, done.stdout + done.stderr
     found = kit.ask(home, server, "/deployments/filter", {"deployments": {"tags": {"all_": ["mlops-box"]}}})
     assert {item["entrypoint"] for item in found} == {
-        f"mlops_box_flows.{name}.{name}" for name in ("train", "score", "monitor", "materialize", "housekeeping")
+        f"mlops_box_flows.{name}.{name}"
+        for name in ("train", "score", "monitor", "materialize", "housekeeping")
     }
 
 

@@ -15,7 +15,9 @@ from packaging.requirements import Requirement
 from mlops_box.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
-TESTED = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/pytest -n 3"
+TESTED = (
+    "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/pytest -n 3"
+)
 SHOWN = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[all]' && .venv/bin/mlops-box demo"
 
 
