@@ -8,6 +8,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -122,7 +123,9 @@ class Terminal:
             time.sleep(0.05)
 
     def close(self) -> None:
-        self.process.kill()
+        # The command and the screen that it started: one whose terminal is gone would spin for ever.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         with contextlib.suppress(OSError):
             os.close(self._master)
