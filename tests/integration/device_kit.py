@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import importlib.util
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -33,6 +30,7 @@ from mlops_box.models.golden import Golden
 from mlops_box.models.values import Signature
 from mlops_box.monitoring.reference_tables import build_reference
 from mlops_box.project import parse_project
+from tests.integration.http_kit import ServerProcess
 
 WHEELS = ("numpy", "numpy.libs", "onnxruntime")
 RUNTIME, SITE = "1" * 64, "2" * 64
@@ -112,57 +110,17 @@ def serve_slot(place: Place, name: str) -> None:
     save(place, State(confirmed=name))
 
 
-class DeviceServer:
-    """A running server process."""
+class DeviceServer(ServerProcess):
+    """A device's running server."""
 
     def __init__(self, place: Place, process: subprocess.Popen[bytes], port: int):
+        super().__init__(process, "127.0.0.1", port)
         self.place = place
-        self.process = process
-        self.port = port
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-
-    def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, str], Any]:
-        """(status, headers, JSON or bytes) of one request on a connection of its own."""
-        return call(self.connect(), method, path, body, headers)
-
-    def predict(self, name: str, *rows: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        return self.call("POST", f"/models/{name}/predict", {"rows": list(rows)})
 
     def said(self) -> dict[str, Any]:
         """What it announced."""
         found: dict[str, Any] = json.loads(self.place.server.read_bytes())
         return found
-
-    def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(timeout=20)
-
-
-def call(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    body: Any = None,
-    headers: dict[str, str] | None = None,
-) -> tuple[int, dict[str, str], Any]:
-    """One request on a connection, which is closed after it."""
-    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    sent = {"Content-Type": "application/json"} if data is not None else {}
-    with contextlib.closing(connection):
-        connection.request(method, path, body=data, headers={**sent, **(headers or {})})
-        response = connection.getresponse()
-        content = response.read()
-    found = {key.lower(): value for key, value in response.getheaders()}
-    is_json = found.get("content-type", "").startswith("application/json")
-    return response.status, found, json.loads(content) if is_json and content else content
 
 
 def start_device(place: Place, name: str, *options: str, timeout_s: float = 60.0) -> DeviceServer:

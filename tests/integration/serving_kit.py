@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +19,7 @@ from mlops_box.models.golden import Golden
 from mlops_box.models.values import GOLDEN_FILE, PACKED_FILE, Feature, ModelVersion, Signature, VersionDraft
 from mlops_box.project import LoadedProject, parse_project
 from mlops_box.serving.address import ServerAddress
+from tests.integration.http_kit import ServerProcess, Told
 
 SERVICES = Path(__file__).parents[2] / "services"
 RATE = Signature("regression", "rate", (Feature("a", "numeric", "double"), Feature("b", "numeric", "double")))
@@ -173,44 +171,18 @@ def register_projects(box: Box, *, rates: str = RATE_PROJECT) -> None:
         box.projects.register(LoadedProject(box.home.root, parse_project(text)))
 
 
-class Server:
-    """A running server process."""
+class Server(ServerProcess):
+    """A box's running server."""
 
     def __init__(self, home: Path, process: subprocess.Popen[bytes], address: ServerAddress):
+        super().__init__(process, address.host, address.port)
         self.home = home
-        self.process = process
         self.address = address
 
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.address.host, self.address.port, timeout=20)
-
-    def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, str], Any]:
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Told:
         """(status, headers, JSON or text) of one request on a connection of its own."""
-        connection = self.connect()
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json"} if data is not None else {}
-        try:
-            connection.request(method, path, body=data, headers={**sent, **(headers or {})})
-            response = connection.getresponse()
-            text = response.read().decode()
-        finally:
-            connection.close()
-        found = {key.lower(): value for key, value in response.getheaders()}
-        is_json = found.get("content-type", "").startswith("application/json")
-        return response.status, found, json.loads(text) if is_json else text
-
-    def predict(self, name: str, *rows: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        return self.call("POST", f"/models/{name}/predict", {"rows": list(rows)})
-
-    def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(timeout=20)
+        status, found, content = super().call(method, path, body, headers)
+        return status, found, content.decode() if isinstance(content, bytes) else content
 
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:

@@ -16,13 +16,13 @@ from mlops_box.box import Box
 from mlops_box.models.golden import Golden
 from tests.integration.device_kit import (
     DeviceServer,
-    call,
     fill_slot,
     make_place,
     running_device,
     serve_slot,
     wait_until,
 )
+from tests.integration.http_kit import call
 from tests.integration.serving_kit import (
     RATE,
     RATE_PROJECT,
