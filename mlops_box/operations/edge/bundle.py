@@ -10,7 +10,7 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.edge.device.archive import look, open_verified
 from mlops_box.edge.device.manifest import Manifest
-from mlops_box.edge.format1 import is_format1, open_format1
+from mlops_box.edge.format1 import is_format1, look_at_format1, open_format1
 from mlops_box.edge.keys import KeyRing
 from mlops_box.edge.refusals import told_as_box_errors
 from mlops_box.edge.signing import key_id, public_key
@@ -69,7 +69,7 @@ def inspect_bundle(path: Path, *, trusted: Mapping[str, bytes] | None = None) ->
         IntegrityError: It is no bundle; or a trusted key signed it and it was altered.
     """
     if is_format1(path):
-        return _format1_facts(path, trusted or {})
+        return _read_format1(path, trusted or {})[0]
     with told_as_box_errors():
         seen = look(path)
         if not set(seen.signers) & set(trusted or {}):
@@ -86,12 +86,11 @@ def verify_bundle(path: Path, *, trusted: Mapping[str, bytes]) -> BundleFacts:
         SourceError: No such file, or no bundle.
     """
     if is_format1(path):
-        facts = _format1_facts(path, trusted)
+        facts, files = _read_format1(path, trusted)
         if facts.verified_by is None:
             raise IntegrityError(
                 f"{path.name} is signed by {', '.join(facts.signers)}, which is not trusted here"
             )
-        _, files = open_format1(path, trusted[facts.verified_by])
         _answer_golden(path, files)
         return facts
     with told_as_box_errors():
@@ -169,14 +168,14 @@ def _facts(path: Path, manifest: Manifest, signers: tuple[str, ...], verified_by
     )
 
 
-def _format1_facts(path: Path, trusted: Mapping[str, bytes]) -> BundleFacts:
-    from mlops_box.edge.format1 import look_at_format1
-
+def _read_format1(path: Path, trusted: Mapping[str, bytes]) -> tuple[BundleFacts, Mapping[str, bytes]]:
+    """What a bundle of format 1 says of itself, and its files where a trusted key signed it."""
     manifest, signers = look_at_format1(path)
-    known = [name for name in signers if name in trusted]
-    if known:
-        manifest, _ = open_format1(path, trusted[known[0]])
-    return BundleFacts(
+    signer = next((name for name in signers if name in trusted), None)
+    files: Mapping[str, bytes] = {}
+    if signer is not None:
+        manifest, files = open_format1(path, trusted[signer])
+    facts = BundleFacts(
         path=path,
         format=1,
         model=manifest.model,
@@ -186,6 +185,7 @@ def _format1_facts(path: Path, trusted: Mapping[str, bytes]) -> BundleFacts:
         snapshot_id=manifest.snapshot_id,
         size_bytes=path.stat().st_size,
         signers=signers,
-        verified_by=known[0] if known else None,
+        verified_by=signer,
         files={name: size for name, (size, _) in manifest.files.items()},
     )
+    return facts, files

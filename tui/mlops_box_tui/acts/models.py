@@ -102,7 +102,8 @@ def _promote(box: Box, row: VersionLike, form: Form) -> Done:
     return Done(f"{ref} is the champion now, instead of {outcome.before}", undo)
 
 
-def _promote_applies(row: VersionRow) -> str | None:
+def not_a_candidate(row: VersionRow) -> str | None:
+    """Why a version cannot become champion; ``None`` where it can."""
     if row.state == "rejected":
         return f"{row.ref} was rejected by its gates"
     return f"{row.ref} is the champion" if "champion" in row.aliases else None
@@ -111,7 +112,7 @@ def _promote_applies(row: VersionRow) -> str | None:
 PROMOTE: Act[VersionRow] = Act(
     id="promote", key="P", label="promote", danger="confirm",
     tooltip="Make the version the champion, at once and without a rollout.",
-    plan=_promote_plan, run=_promote, applies=_promote_applies,
+    plan=_promote_plan, run=_promote, applies=not_a_candidate,
     cli=lambda row, form: ["models", "promote", row.ref, "--reason", form["reason"]],
 )  # fmt: skip
 

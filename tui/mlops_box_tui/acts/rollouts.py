@@ -9,7 +9,7 @@ from mlops_box.box import Box
 from mlops_box.errors import NotFoundError
 from mlops_box.operations.views import VersionRow
 from mlops_box_tui.acts.act import Act, Done, Form, Plan, Undo, reason_field
-from mlops_box_tui.acts.models import changed_metrics
+from mlops_box_tui.acts.models import changed_metrics, not_a_candidate
 from mlops_box_tui.acts.runs import OfModel, project_of_model
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def _plan(*effects: str) -> Callable[[Box, OfModel], Plan]:
     return plan
 
 
+def _command(verb: str) -> Callable[[OfModel, Form], list[str]]:
+    return lambda row, form: ["rollout", verb, row.model, "--reason", form["reason"]]
+
+
 def _start_plan(box: Box, row: VersionRow) -> Plan:
     from mlops_box.serving.rollout.plan import stages
 
@@ -63,16 +67,10 @@ def _start(box: Box, row: VersionRow, form: Form) -> Done:
     return Done(status_lines(start(box, row.ref, reason=form["reason"]))[0])
 
 
-def _start_applies(row: VersionRow) -> str | None:
-    if row.state == "rejected":
-        return f"{row.ref} was rejected by its gates"
-    return f"{row.ref} is the champion" if "champion" in row.aliases else None
-
-
 START: Act[VersionRow] = Act(
     id="rollout-start", key="S", label="start rollout", danger="confirm",
     tooltip="Let the version in step by step, by the plan its project declares.",
-    plan=_start_plan, run=_start, applies=_start_applies,
+    plan=_start_plan, run=_start, applies=not_a_candidate,
     cli=lambda row, form: ["rollout", "start", row.ref, "--reason", form["reason"]],
 )  # fmt: skip
 
@@ -99,7 +97,7 @@ PAUSE: Act[OfModel] = Act(
     id="rollout-pause", key="H", label="hold", danger="none",
     tooltip="Hold the model's rollout where it is; proof that the new version is bad still ends it.",
     plan=_plan("it stays where it is until somebody lets it go on"), run=_pause,
-    cli=lambda row, form: ["rollout", "pause", row.model, "--reason", form["reason"]],
+    cli=_command("pause"),
 )  # fmt: skip
 
 
@@ -115,7 +113,7 @@ RESUME: Act[OfModel] = Act(
     id="rollout-resume", key="C", label="go on", danger="none",
     tooltip="Let a held rollout go on; the time it stood still does not count.",
     plan=_plan("it goes on; the time it stood still does not count"), run=_resume,
-    cli=lambda row, form: ["rollout", "resume", row.model, "--reason", form["reason"]],
+    cli=_command("resume"),
 )  # fmt: skip
 
 
@@ -130,7 +128,7 @@ SKIP: Act[OfModel] = Act(
     id="rollout-promote", key="K", label="skip rest", danger="confirm",
     tooltip="Skip the rest of the rollout: the new version becomes champion now.",
     plan=_plan("the rest is skipped: it answers every request from now on"), run=_skip,
-    cli=lambda row, form: ["rollout", "promote", row.model, "--reason", form["reason"]],
+    cli=_command("promote"),
 )  # fmt: skip
 
 
@@ -145,7 +143,7 @@ ABORT: Act[OfModel] = Act(
     id="rollout-abort", key="X", label="end rollout", danger="confirm",
     tooltip="End the model's rollout: the champion answers every request again.",
     plan=_plan("it ends, and the champion answers every request"), run=_abort,
-    cli=lambda row, form: ["rollout", "abort", row.model, "--reason", form["reason"]],
+    cli=_command("abort"),
 )  # fmt: skip
 
 ROLLOUT_ACTS = (PAUSE, RESUME, SKIP, ABORT)
