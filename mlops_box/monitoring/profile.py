@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_box.errors import IntegrityError
-from mlops_box.monitoring.columns import mostly_distinct
+from mlops_box.monitoring.columns import is_text, mostly_distinct
 from mlops_box.monitoring.whylogs_shim import Whylogs, load_whylogs
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -123,7 +123,7 @@ def column_values(column: pa.ChunkedArray) -> ColumnValues:
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         moments = column.drop_null().cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
         return ColumnValues(rows, nulls, ints=moments.cast(pa.int64()).to_numpy())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         return ColumnValues(rows, nulls, texts=column.drop_null().cast(pa.string()).combine_chunks())
     return ColumnValues(rows, nulls)
 

@@ -67,24 +67,23 @@ def _process(owner: Owner) -> Iterator[int | None]:
         if not owner.is_alive():
             yield None
             return
-        _check_ours(owner.pid)
+        _check_ours(handle, owner.pid)
         yield handle
     finally:
         os.close(handle)
 
 
-def _check_ours(pid: int) -> None:
+def _check_ours(process: int, pid: int) -> None:
     try:
-        os.kill(pid, 0)
+        _told(process, 0)
     except PermissionError as error:
         raise StorageError(
             f"process {pid} belongs to another user", hint="cancel it as that user; nothing was changed"
         ) from error
-    except ProcessLookupError:
-        return
 
 
-def _told(process: int, number: signal.Signals) -> bool:
+def _told(process: int, number: int) -> bool:
+    """Whether the process was still there for the signal; signal 0 only looks."""
     try:
         signal.pidfd_send_signal(process, number)
     except ProcessLookupError:

@@ -65,7 +65,7 @@ def _estimator(found: Found) -> Estimator | None:
     import numpy as np
 
     from mlops_box.evaluation.evaluate import leading_metric
-    from mlops_box.evaluation.metrics import class_index, compute_metrics
+    from mlops_box.evaluation.metrics import class_index
     from mlops_box.monitoring.estimate import fit_classifier, fit_regression
 
     declared, signature, answers = found.project.declaration, found.trained.signature, found.answers
@@ -79,13 +79,12 @@ def _estimator(found: Found) -> Estimator | None:
         return fit_regression(inputs=inputs, error=error, metric=metric, seed=declared.model.seed)
     assert output.probability is not None
     assert output.label is not None
-    truth = answers.truth
     return fit_classifier(
         signature.task,
         probability=np.asarray(output.probability, dtype=np.float64),
         label=output.label,
-        truth=class_index(truth, signature.classes),
-        held_out=compute_metrics(signature.task, truth=truth, output=output, classes=signature.classes),
+        truth=class_index(answers.truth, signature.classes),
+        held_out=found.evaluation.metrics,
     )
 
 

@@ -35,8 +35,5 @@ def _filled(
     rows = dict(counted)
     # In the first one serving began, somewhere within it.
     begin = counted[0][0] + width if counted else until
-    return [
-        (start, rows.get(start, 0))
-        for place in range((until - begin) // width)
-        if (start := begin + place * width)
-    ]
+    starts = (begin + place * width for place in range((until - begin) // width))
+    return [(start, rows.get(start, 0)) for start in starts]

@@ -32,6 +32,7 @@ class References:
     """References and detectors of versions, each made once in a run; of the columns that the log holds."""
 
     box: Box
+    _whole: dict[str, Reference] = field(default_factory=dict)
     _known: dict[str, Reference] = field(default_factory=dict)
     _estimators: dict[str, Estimator] = field(default_factory=dict)
     _detectors: dict[tuple[str, str], DriftDetector] = field(default_factory=dict)
@@ -63,7 +64,10 @@ class References:
         """Also of the columns that the log does not hold."""
         from mlops_box.monitoring.reference import Reference
 
-        return Reference.from_bytes(self.box.models.file(version, REFERENCE_FILE))
+        if version.ref not in self._whole:
+            data = self.box.models.file(version, REFERENCE_FILE)
+            self._whole[version.ref] = Reference.from_bytes(data)
+        return self._whole[version.ref]
 
     def detector(self, version: ModelVersion, monitor: Monitor) -> DriftDetector:
         """Calibrated on the rows the version was made from, where it carries them by windows of the declared length."""

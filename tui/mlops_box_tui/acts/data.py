@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mlops_box.box import Box
-from mlops_box_tui.acts.act import Act, Field, Plan
-from mlops_box_tui.acts.runs import OfModel, OfProject
+from mlops_box_tui.acts.act import Act, Plan
+from mlops_box_tui.acts.runs import OfModel, OfProject, check_arguments, project_field
 
 
 def _check_plan(box: Box, row: OfProject) -> Plan:
@@ -14,14 +14,14 @@ def _check_plan(box: Box, row: OfProject) -> Plan:
     return Plan(
         (f"reads the data of {project.name} and checks them against its contract", had,
          "bad rows go to quarantine; too many of them, and the batch is refused"),
-        (Field("project", "project", str(project.folder), fixed=True),),
+        (project_field(project),),
     )  # fmt: skip
 
 
 CHECK: Act[OfProject] = Act(
     id="check", key="C", label="check", danger="none",
     tooltip="Check the project's data against its contract; good data become a snapshot.",
-    plan=_check_plan, cli=lambda _row, form: ["check", "--project", form["project"]],
+    plan=_check_plan, cli=lambda _row, form: check_arguments(form),
 )  # fmt: skip
 
 

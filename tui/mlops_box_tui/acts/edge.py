@@ -9,7 +9,7 @@ from mlops_box.edge.targets import TARGETS
 from mlops_box.operations.views import VersionRow
 from mlops_box.units import format_size
 from mlops_box_tui.acts.act import Act, Field, Plan
-from mlops_box_tui.acts.models import gates_line
+from mlops_box_tui.acts.models import gates_line, rejected
 
 
 def _export_plan(box: Box, row: VersionRow) -> Plan:
@@ -35,5 +35,5 @@ EXPORT: Act[VersionRow] = Act(
     tooltip="Write the version as a signed bundle for a device.",
     plan=_export_plan,
     cli=lambda row, form: ["edge", "export", row.ref, "--target", form["target"], "--out", form["out"]],
-    applies=lambda row: f"{row.ref} was rejected by its gates" if row.state == "rejected" else None,
+    applies=rejected,
 )  # fmt: skip

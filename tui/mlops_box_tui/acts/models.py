@@ -102,11 +102,14 @@ def _promote(box: Box, row: VersionLike, form: Form) -> Done:
     return Done(f"{ref} is the champion now, instead of {outcome.before}", undo)
 
 
+def rejected(row: VersionRow) -> str | None:
+    """For acts that only an accepted version allows."""
+    return f"{row.ref} was rejected by its gates" if row.state == "rejected" else None
+
+
 def not_a_candidate(row: VersionRow) -> str | None:
     """Why a version cannot become champion; ``None`` where it can."""
-    if row.state == "rejected":
-        return f"{row.ref} was rejected by its gates"
-    return f"{row.ref} is the champion" if "champion" in row.aliases else None
+    return rejected(row) or (f"{row.ref} is the champion" if "champion" in row.aliases else None)
 
 
 PROMOTE: Act[VersionRow] = Act(
@@ -184,5 +187,5 @@ APPROVE: Act[VersionRow] = Act(
     cli=lambda row, form: [
         "models", "approve", row.ref, "--reason", form["reason"], *["--break-glass"] * _breaks_glass(form),
     ],
-    applies=lambda row: f"{row.ref} was rejected by its gates" if row.state == "rejected" else None,
+    applies=rejected,
 )  # fmt: skip

@@ -71,6 +71,16 @@ def _train_plan(box: Box, row: OfProject | None) -> Plan:
     )
 
 
+def project_field(project: RegisteredProject) -> Field:
+    """Which folder the act is about: looked up, not asked."""
+    return Field("project", "project", str(project.folder), fixed=True)
+
+
+def check_arguments(form: Form) -> list[str]:
+    """The command that checks what a form names."""
+    return ["check", "--project", form["project"]]
+
+
 def train_arguments(form: Form) -> list[str]:
     """The command that trains what a form names."""
     snapshot = form.get("snapshot", "")
@@ -99,7 +109,7 @@ def _again_plan(box: Box, row: RunLike) -> Plan:
             )
         )
     project = box.projects.get(run.project)
-    folder = Field("project", "project", str(project.folder), fixed=True)
+    folder = project_field(project)
     if run.kind == "check":
         return Plan(
             (f"reads the data of {project.name} anew and checks them against its contract",), (folder,)
@@ -115,7 +125,7 @@ def _again_plan(box: Box, row: RunLike) -> Plan:
 def _again_arguments(row: RunLike, form: Form) -> list[str]:
     if row.kind == "train":
         return train_arguments(form)
-    return ["check", "--project", form["project"]] if row.kind == "check" else ["monitor"]
+    return check_arguments(form) if row.kind == "check" else ["monitor"]
 
 
 RERUN: Act[RunLike] = Act(
@@ -183,9 +193,7 @@ def project_of_model(box: Box, model: str) -> RegisteredProject:
 
 def _retrain_plan(box: Box, row: OfModel) -> Plan:
     project = project_of_model(box, row.model)
-    return Plan(
-        tuple(training_lines(box, project)), (Field("project", "project", str(project.folder), fixed=True),)
-    )
+    return Plan(tuple(training_lines(box, project)), (project_field(project),))
 
 
 RETRAIN: Act[OfModel] = Act(

@@ -84,10 +84,7 @@ def _definition(detail: FeatureViewDetail, look: Look) -> list[RenderableType]:
 
 def _columns(detail: FeatureViewDetail, look: Look) -> RenderableType:
     view = detail.definition
-    lines = [
-        (column.name, column.type, _span(column.ttl or view.ttl, "ever"), column.default)
-        for column in view.columns
-    ]
+    lines = [(column.name, column.type, _span(column.ttl, "ever"), column.default) for column in view.columns]
     return rows(("feature", "type", "valid for", "default"), lines, look, empty="no feature")
 
 
