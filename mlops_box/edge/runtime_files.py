@@ -42,6 +42,7 @@ SHARED = (
     "serving.guard",
     "serving.json_body",
     "serving.log_view",
+    "serving.memory",
     "serving.metric_table",
     "serving.metrics",
     "serving.metrics_snapshot",

@@ -68,13 +68,18 @@ class Pusher:
                 for owner, source in [source_of(push.to, active)]]  # fmt: skip
         results: list[tuple[str, Pushed]] = []
         fresh: dict[str, list[Event]] = {}
+        # Outside the transaction: a number that is remembered must not be undone with it.
+        numbers = {one.digest: self._store.view_number(one.digest, one.name) for one in active}
         with self._store.write() as tx:
             for owner, source, events in read:
                 key = source_key(owner, source.name)
                 stored = self._log.append(tx, key, source, events)
                 fresh.setdefault(key, []).extend(stored)
                 results.append((key, Pushed(source.name, len(stored), len(events) - len(stored))))
-            updates = [(definition, self._update(tx, definition, fresh)) for definition in active]
+            updates = [
+                (definition, self._update(tx, definition, numbers[definition.digest], fresh))
+                for definition in active
+            ]
         return [
             Pushed(told.source, told.events, told.known, tuple(
                 update for definition, update in updates if update is not None and _reads(definition, key)
@@ -90,7 +95,7 @@ class Pusher:
         return EventDoor(source, needed).read(push.rows, arrived=self._clock.now(), ids=push.ids)
 
     def _update(
-        self, tx: Transaction, definition: Definition, fresh: Mapping[str, Sequence[Event]]
+        self, tx: Transaction, definition: Definition, number: int, fresh: Mapping[str, Sequence[Event]]
     ) -> ViewUpdate | None:
         """Compute anew what fresh events change of one view; ``None``: nothing."""
         changed = _changed_since(definition, fresh)
@@ -109,7 +114,6 @@ class Pusher:
                 for source in definition.sources
             }
             found = observations(definition, events, scratch=self._scratch)
-            number = self._store.view_number(definition.digest, definition.name)
             # Before its first fresh event an entity's windows may reach back beyond what was read.
             current = (
                 (entity, observation)

@@ -115,7 +115,8 @@ class EntityDoor:
 
     def _row_problems(self, row: Any) -> list[dict[str, Any]]:
         if type(row) is not dict:
-            return []  # the door says it in its own words
+            message = f"it is no object but {type(row).__name__}"
+            return [{"column": None, "rule": "row.type", "message": message}]
         message = "it is looked up for the entity; leave it out, or send the whole row without `entities`"
         return [
             {"column": name, "rule": "feature.given", "message": f"{name}: {message}"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Mapping
@@ -63,6 +62,8 @@ def _machine_bytes() -> int:
 
 @cache
 def _trim() -> Any:
+    import ctypes
+
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -45,8 +46,9 @@ async def push(exchange: Exchange, view: str) -> Answer:
 async def show(exchange: Exchange, view: str) -> Answer:
     """The features of the entity that the query names, now: ``/features/card_activity?card_id=7``."""
     query = exchange.scope.get("query_string", b"").decode("latin-1")
-    box = exchange.runtime.box
-    found = look_up(box, view, dict(parse_qsl(query, keep_blank_values=True)))
+    entity = dict(parse_qsl(query, keep_blank_values=True))
+    # It reads two databases; predictions need not wait for that.
+    found = await asyncio.to_thread(look_up, exchange.runtime.box, view, entity)
     return json_answer(found.to_dict())
 
 

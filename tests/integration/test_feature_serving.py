@@ -160,6 +160,7 @@ def test_the_answer_shows_the_vector_and_its_age_on_request(case: Case) -> None:
         ({"entities": [{"card_id": 7, "shop": 1}], "rows": [{"amount": 1.0}]}, ["unknown_column"]),
         ({"entities": [{"card_id": 7}], "rows": [{"amount": -1.0}]}, ["amount.min"]),
         ({"entities": [{"card_id": 7}]}, ["amount.null"]),
+        ({"entities": [{"card_id": 7}], "rows": [5]}, ["row.type"]),
         ({"entities": [{"card_id": 7}], "rows": [{"amount": 1.0, "activity__spend": 1.0}]}, ["feature.given"]),
     ],
 )  # fmt: skip

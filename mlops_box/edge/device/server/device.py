@@ -10,6 +10,7 @@ from mlops_box.errors import BoxError, NotFoundError, UsageError
 from mlops_box.ids import new_id, parse_ref
 from mlops_box.serving import metric_table as table
 from mlops_box.serving.answers import Answers
+from mlops_box.serving.memory import resident_bytes
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.metrics_snapshot import Labels, MetricsSnapshot
 from mlops_box.serving.records import PredictionIds
@@ -188,9 +189,3 @@ class Device:
         with self._counting:
             self._metrics.unlogged = self.recorder.unlogged
             return self._metrics.snapshot(gauges=gauges, loaded=[version], now_s=self._clock.monotonic_s())
-
-
-def resident_bytes() -> int:
-    """This process's resident memory."""
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * 4096
