@@ -28,6 +28,10 @@ class RowProblem:
     column: str
     message: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """As an answer names it."""
+        return {"column": self.column, "rule": self.rule, "message": self.message}
+
 
 class RowContract:
     """The rules of some columns, ready to check rows that came as JSON.

@@ -72,9 +72,9 @@ class Description:
     layers: Mapping[str, str]
     features: tuple[str, ...] = field(default_factory=tuple)
 
-    def manifest(self, files: Mapping[str, bytes]) -> bytes:
-        """The canonical JSON of the manifest of ``files`` (bundle path to content)."""
-        listed = {name: {"size_bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
+    def manifest(self, files: Mapping[str, bytes], digests: Mapping[str, str]) -> bytes:
+        """The canonical JSON of the manifest of ``files`` (bundle path to content), with the SHA-256 of each."""
+        listed = {name: {"size_bytes": len(data), "sha256": digests[name]} for name, data in files.items()}
         raw: dict[str, Any] = {
             "format": FORMAT, "kind": self.kind, "model": self.model, "number": self.number,
             "version_digest": self.version_digest, "task": self.task, "snapshot_id": self.snapshot_id,
@@ -106,9 +106,10 @@ def pack(
         files: Bundle path to content, without the three members that are made here.
         signers: Private keys; the first also signs the manifest for ``ssh-keygen -Y verify``.
     """
-    manifest = described.manifest(files)
+    digests = {name: sha256_hex(data) for name, data in files.items()}
+    manifest = described.manifest(files, digests)
     head = {MANIFEST_FILE: manifest, SSH_SIGNATURE: sign_armored(manifest, signers[0])}
-    digests = {name: sha256_hex(data) for name, data in {**head, **files}.items()}
+    digests |= {name: sha256_hex(data) for name, data in head.items()}
     envelope = sign(statement(digests, provenance), signers, kind=STATEMENT_TYPE)
     return stored_zip([(ENVELOPE, envelope), *head.items(), *sorted(files.items())])
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from mlops_box.canonical import sha256_hex
 from mlops_box.edge.device import dsse
-from mlops_box.edge.device.batch import Batch, read_batch, whole
+from mlops_box.edge.device.batch import Batch, read_batch
 from mlops_box.edge.device.errors import Refused
+from mlops_box.edge.device.strict_json import whole
 from mlops_box.edge.device_clock import Reading
 from mlops_box.edge.devices import Device, DeviceStore, Report
 from mlops_box.errors import UsageError

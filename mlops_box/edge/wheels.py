@@ -53,11 +53,12 @@ class WheelCache:
             UnavailableError: They are not here and cannot be fetched.
             IntegrityError: What was fetched is for another processor.
         """
-        missing = [wheel for wheel in target.wheels if self._read(wheel) is None]
+        held = {wheel.file: self._read(wheel) for wheel in target.wheels}
+        found = {name: data for name, data in held.items() if data is not None}
+        missing = [wheel for wheel in target.wheels if wheel.file not in found]
         if missing:
-            self._store(target, missing, progress or SilentProgress())
-        found = {wheel.file: self._read(wheel) for wheel in target.wheels}
-        return {name: data for name, data in found.items() if data is not None}
+            found |= self._store(target, missing, progress or SilentProgress())
+        return found
 
     def _read(self, wheel: Wheel) -> bytes | None:
         """The bytes, if they are what the pin says; a damaged file counts as missing."""
@@ -67,7 +68,9 @@ class WheelCache:
             return None
         return data if sha256_hex(data) == wheel.sha256 else None
 
-    def _store(self, target: Target, missing: list[Wheel], progress: Progress) -> None:
+    def _store(self, target: Target, missing: list[Wheel], progress: Progress) -> dict[str, bytes]:
+        """Fetch wheels, keep them, and give their bytes by file name."""
+        stored = {}
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetch-") as scratch:
             self._fetch(target, missing, Path(scratch), progress)
@@ -81,6 +84,8 @@ class WheelCache:
                     )
                 check_machine(wheel.file, data, target.arch)
                 write_whole(self._folder / wheel.file, data)
+                stored[wheel.file] = data
+        return stored
 
 
 def check_machine(name: str, data: bytes, arch: str) -> int:

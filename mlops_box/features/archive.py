@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -60,10 +59,6 @@ class FeatureArchive:
     def files(self, definition: Definition, *, after: int = 0) -> list[FeatureFile]:
         """The files of a definition's observations, with numbers greater than ``after``, in order."""
         return self._files("observations", definition.digest, after)
-
-    def paths(self, definition: Definition) -> list[Path]:
-        """The same as paths."""
-        return [self._objects.path(file.digest) for file in self.files(definition)]
 
     def read(self, file: FeatureFile) -> pa.Table:
         """A file, verified.

@@ -65,9 +65,10 @@ def attach(connection: Any, relation: Relation, attachments: Attachments) -> Rel
     added: dict[str, str] = {}
     parts = []
     for place, attached in enumerate(attachments.views):
-        history = history_relation(connection, attached.view)
+        view = attached.view
+        history = history_relation(connection, view)
         part = f"mlops_box_part_{place}"
-        sql = joined_sql(attached.view, history, _MOMENTS, time=_MOMENT, row=_ROW)
+        sql = joined_sql(view, history, _MOMENTS, time=_MOMENT, row=_ROW)
         connection.execute(f"CREATE TABLE {part} AS {sql}")
         parts.append(f"JOIN {part} USING ({_ROW})")
         for feature in attached.features:

@@ -56,13 +56,14 @@ def define(
     definitions: dict[str, Definition] = {}
     for name in reads:
         below = _below(name, reads)
-        for source in declared.sources:
-            if source in sources or not any(source in reads[view] for view in [*below, name]):
-                continue
-            sources[source] = _read(project, source, scratch)
-        used = [sources[source].source for source in declared.sources if any(source in reads[view] for view in [*below, name])]  # fmt: skip
+        read = {table for view in (*below, name) for table in reads[view]}
+        names = [source for source in declared.sources if source in read]
+        for source in names:
+            if source not in sources:
+                sources[source] = _read(project, source, scratch)
+        used = tuple(sources[source].source for source in names)
         upstream = tuple(NamedSql(view, declared.views[view].sql or "") for view in below)
-        definition = _bound(project, name, tuple(used), upstream, scratch)
+        definition = _bound(project, name, used, upstream, scratch)
         if definition.digest not in proven:
             events = {source.name: sources[source.name].events for source in used}
             check_laws(definition, events, place=place_of_sql(project, name), scratch=scratch)

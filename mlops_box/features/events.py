@@ -106,10 +106,7 @@ class EventDoor:
             if name not in self._checks
         ]  # fmt: skip
         for name, check in self._checks.items():
-            found += [
-                {"column": name, "rule": problem.rule, "message": problem.message}
-                for problem in check(row.get(name))
-            ]
+            found += [problem.to_dict() for problem in check(row.get(name))]
         return found
 
     def _event(self, row: Mapping[str, Any], arrived: datetime, id_: str | None) -> Event:

@@ -85,9 +85,7 @@ class FeatureLookup:
             message = f"the entity is no object but {type(entity).__name__}"
             return [{"column": None, "rule": "entity.type", "message": message}]
         found = [
-            {"column": problem.column, "rule": problem.rule, "message": problem.message}
-            for name, check in self._checks.items()
-            for problem in check(entity.get(name))
+            problem.to_dict() for name, check in self._checks.items() for problem in check(entity.get(name))
         ]
         for name in entity.keys() - self._checks.keys():
             message = f"{name[:100]!r} names no entity of this model; it has {', '.join(self.entity)}"

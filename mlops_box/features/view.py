@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class FeatureView:
             distinct=distinct,
         )  # fmt: skip
 
-    @property
+    @cached_property
     def schema(self) -> Any:
         """The Arrow schema of its history."""
         import pyarrow.parquet as pq

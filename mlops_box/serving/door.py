@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_box.data.arrays import ArrayContract, MatrixContract, plain_value
-from mlops_box.data.rows import RowContract, RowProblem
+from mlops_box.data.rows import RowContract
 from mlops_box.data.times import parse_date_text, parse_time_text
 from mlops_box.errors import UsageError
 from mlops_box.models.signature import Signature
@@ -145,7 +145,7 @@ class Door:
         unknown = [self._unknown(name) for name in columns.values if name not in self._known]
         found = [(0, problem) for problem in unknown] + self._column_time_problems(columns)
         found += [
-            (row, _told(problem))
+            (row, problem.to_dict())
             for row, problem in self._array_contract.check(self._features_of(columns), columns.rows)
         ]
         found.sort(key=lambda item: item[0])
@@ -163,7 +163,7 @@ class Door:
                 f"a matrix of {matrix.dtype} {list(matrix.shape)} is none of float32 {[columns.rows, len(self._features)]}",
                 hint=f"one row holds {', '.join(self._features[:30])}",
             )
-        _refuse([(row, _told(problem)) for row, problem in self._matrix_contract.check(matrix)])
+        _refuse([(row, problem.to_dict()) for row, problem in self._matrix_contract.check(matrix)])
 
     def _features_of(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
         return {name: columns.values[name] for name in self._features if name in columns.values}
@@ -204,7 +204,7 @@ class Door:
         if self.time_column is not None and self.time_column in row:
             found.extend(self._time_problems(row))
         if self._contract is not None:
-            found.extend(_told(problem) for problem in self._contract.check(row))
+            found.extend(problem.to_dict() for problem in self._contract.check(row))
         return found
 
     def _unknown(self, name: str) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class Door:
         column = self.time_column
         value = row[column] if column is not None else None
         if self._time_contract is not None:
-            return [_told(problem) for problem in self._time_contract.check(row)]
+            return [problem.to_dict() for problem in self._time_contract.check(row)]
         if value is None or (isinstance(value, str) and _is_time(value)):
             return []
         message = f"{column}: {str(value)[:60]!r} is no ISO 8601 time"
@@ -237,10 +237,6 @@ def _refuse(found: Sequence[tuple[int, dict[str, Any]]], *, total: int | None = 
     if found:
         problems = [{"row": row, **problem} for row, problem in found[:MAX_PROBLEMS]]
         raise ContractViolation(problems, total=len(found) if total is None else total)
-
-
-def _told(problem: RowProblem) -> dict[str, Any]:
-    return {"column": problem.column, "rule": problem.rule, "message": problem.message}
 
 
 def _is_time(text: str) -> bool:

@@ -127,7 +127,7 @@ class EntityDoor:
     def _check(self, rows: EntityRows) -> None:
         self._door.check(rows)
         problems = [
-            {"row": index, "column": problem.column, "rule": problem.rule, "message": problem.message}
+            {"row": index, **problem.to_dict()}
             for index, row in enumerate(rows)
             for problem in self._rules.check(row)
         ]

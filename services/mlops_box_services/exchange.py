@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from mlops_box.serving.guard import Guard
+from mlops_box.serving.guard import Guard, is_json
 from mlops_box.serving.predictor import Reply
 from mlops_box.serving.problems import Headers, HttpProblem
 from mlops_box.serving.slot import Slot
@@ -186,3 +186,19 @@ def observe(exchange: Exchange, answer: Answer | None, ended_s: float) -> Observ
         joined_s=reply.joined_s if reply is not None else None,
         call=reply.call if reply is not None else None,
     )  # fmt: skip
+
+
+async def json_body(exchange: Exchange) -> bytes:
+    """The body of a request that has to be JSON.
+
+    Raises:
+        HttpProblem: 415 it says that it is something else.
+    """
+    if not is_json(exchange.header(b"content-type")):
+        raise HttpProblem(
+            415,
+            "content_type",
+            "this path reads JSON only",
+            hint="send it with Content-Type: application/json",
+        )
+    return await exchange.body()

@@ -9,10 +9,9 @@ from urllib.parse import parse_qsl
 from mlops_box.errors import UsageError
 from mlops_box.features.pushed import EventsRefused, Push
 from mlops_box.operations.features.lookup import look_up
-from mlops_box.serving.guard import is_json
 from mlops_box.serving.json_body import load_json
-from mlops_box.serving.problems import ContractViolation, HttpProblem
-from mlops_box_services.exchange import Answer, Exchange, json_answer
+from mlops_box.serving.problems import ContractViolation
+from mlops_box_services.exchange import Answer, Exchange, json_answer, json_body
 from mlops_box_services.routes import Route
 
 _EXAMPLE = 'send {"events": [{...}]}, and where two events may be equal {"ids": ["..."]} beside it'
@@ -27,10 +26,7 @@ def routes() -> list[Route]:
 
 async def push(exchange: Exchange, view: str) -> Answer:
     """``{"events": [{...}], "ids": [...]}`` for a view or a source; ``ids`` may be absent."""
-    if not is_json(exchange.header(b"content-type")):
-        message = "this path reads JSON only"
-        raise HttpProblem(415, "content_type", message, hint="send it with Content-Type: application/json")
-    body = load_json(await exchange.body())
+    body = load_json(await json_body(exchange))
     if not isinstance(body, dict) or not {"events"} <= body.keys() <= {"events", "ids"}:
         raise UsageError("the body is no object with `events`", hint=_EXAMPLE)
     ids = body.get("ids")

@@ -9,16 +9,14 @@ from mlops_box.errors import BoxError, UsageError
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import parse_object
 from mlops_box.serving.entity_rows import EntityRows
-from mlops_box.serving.guard import is_json
 from mlops_box.serving.predictor import Reply, Rows
-from mlops_box.serving.problems import HttpProblem
 from mlops_box.serving.protocols.arrow import CONTENT_TYPE, read_stream, write_stream
 from mlops_box.serving.protocols.interface import Interface
 from mlops_box.serving.replies import json_reply, octets_reply
 from mlops_box.serving.slot import Slot
 from mlops_box.serving.truth import TruthReader, truth_items
 from mlops_box_services.asking import ask, slot_of
-from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
+from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer, json_body
 from mlops_box_services.routes import Route
 
 ARROW = CONTENT_TYPE.encode()
@@ -46,7 +44,7 @@ async def predict(exchange: Exchange, name: str) -> Answer:
 
 async def predict_named(exchange: Exchange) -> Answer:
     """``{"model": ..., "rows": [...]}``: the API that BentoML declares."""
-    request = parse_object(await _json_body(exchange), allowed=("model", "rows"))
+    request = parse_object(await json_body(exchange), allowed=("model", "rows"))
     if not isinstance(request["model"], str):
         raise UsageError("`model` is no text", hint='send "name" or "name@7"')
     return await _predict(exchange, request["model"], lambda slot: slot.door.checked(request["rows"]))
@@ -55,7 +53,7 @@ async def predict_named(exchange: Exchange) -> Answer:
 async def feedback(exchange: Exchange, name: str) -> Answer:
     """Ground truth for earlier predictions, all or nothing."""
     runtime = exchange.runtime
-    body = await _json_body(exchange)
+    body = await json_body(exchange)
     slot = exchange.slot = await slot_of(runtime, name)
     try:
         truths = TruthReader(slot.version.signature).read_all(truth_items(body))
@@ -105,14 +103,3 @@ def _read_arrow(slot: Slot, body: bytes) -> Columns:
 def _arrow(slot: Slot, reply: Reply) -> Answer:
     body = write_stream(slot.version.signature, slot.ref, reply.answers, reply.ids)
     return Answer(200, body, ARROW, ((b"x-model-version", slot.number_header),))
-
-
-async def _json_body(exchange: Exchange) -> bytes:
-    if not is_json(exchange.header(b"content-type")):
-        raise HttpProblem(
-            415,
-            "content_type",
-            "this path reads JSON only",
-            hint="send it with Content-Type: application/json",
-        )
-    return await exchange.body()

@@ -15,7 +15,7 @@ from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, S
 
 from . import dsse
 from .errors import Refused
-from .strict_json import canonical_json, parse_object
+from .strict_json import canonical_json, parse_object, whole
 
 FORMAT = 1
 BATCH = "application/vnd.mlops-box.sync+json"
@@ -181,10 +181,3 @@ def _checked(header: dict[str, Any], records: tuple[Record, ...]) -> Batch:
     if not boot or [first, last] != [sequence[0], sequence[-1]] or sorted(set(sequence)) != sequence:
         raise ValueError("its records are not in the order of their numbers")
     return Batch(header, boot, first, last, records)
-
-
-def whole(value: Any) -> int:
-    """A number that a database can hold."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
-        raise ValueError(f"{value!r} is no count")
-    return value

@@ -15,7 +15,7 @@ from typing import Any
 
 from .dsse import key_id
 from .errors import Refused
-from .strict_json import canonical_json, parse_object
+from .strict_json import canonical_json, parse_object, whole
 
 FORMAT = 2
 NAME = "manifest.json"
@@ -138,25 +138,25 @@ def _build(raw: dict[str, Any], digest: str) -> Manifest:
         digest=digest,
         kind=_one_of(raw["kind"], KINDS),
         model=_match(raw["model"], _MODEL),
-        number=_count(raw["number"]),
+        number=whole(raw["number"]),
         version_digest=_match(raw["version_digest"], _DIGEST),
         task=_text(raw["task"]),
         snapshot_id=_text(raw["snapshot_id"]),
         target=_text(raw["target"]),
         compatible=Compatible(*(_text(compatible[key]) for key in ("arch", "python", "glibc_min"))),
         features=tuple(_text(name) for name in raw["features"]),
-        min_agent=_count(raw["min_agent"]),
-        epoch=_count(raw["epoch"]),
+        min_agent=whole(raw["min_agent"]),
+        epoch=whole(raw["epoch"]),
         precision=_one_of(raw["precision"], ("float32", "int8")),
         onnx=dict(raw["onnx"]),
         layers={
             _one_of(name, tuple(LAYERS)): _match(value, _DIGEST) for name, value in raw["layers"].items()
         },
         limits=Limits(
-            rss_bytes=_count(limits["rss_bytes"]),
+            rss_bytes=whole(limits["rss_bytes"]),
             golden_seconds=_seconds(limits["golden_seconds"]),
-            log_bytes=_count(limits["log_bytes"]),
-            archive_bytes=_count(limits["archive_bytes"]),
+            log_bytes=whole(limits["log_bytes"]),
+            archive_bytes=whole(limits["archive_bytes"]),
         ),
         keys=KeyChanges(_keys(raw["keys"]["add"]), tuple(_text(name) for name in raw["keys"]["revoke"])),
         files={_member(name): _file(fact) for name, fact in raw["files"].items()},
@@ -197,7 +197,7 @@ def _member(name: str) -> str:
 
 
 def _file(fact: Mapping[str, Any]) -> FileFact:
-    return FileFact(_count(fact["size_bytes"]), _match(fact["sha256"], _DIGEST))
+    return FileFact(whole(fact["size_bytes"]), _match(fact["sha256"], _DIGEST))
 
 
 def _keys(added: Mapping[str, Any]) -> dict[str, bytes]:
@@ -206,12 +206,6 @@ def _keys(added: Mapping[str, Any]) -> dict[str, bytes]:
         if key_id(public) != name:
             raise ValueError(f"key {name!r} has another id")
     return keys
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
-        raise ValueError(f"{value!r} is no count")
-    return value
 
 
 def _seconds(value: Any) -> float:

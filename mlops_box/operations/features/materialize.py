@@ -20,11 +20,10 @@ from mlops_box.features.definition import Definition, Source
 from mlops_box.features.events import source_key
 from mlops_box.features.online import BEGINNING_US
 from mlops_box.features.refresh import prune, refresh_observations, seed_events
-from mlops_box.features.sources import read_source
+from mlops_box.features.sources import declaration_of, read_source
 from mlops_box.models.pins import active_definitions
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
 from mlops_box.progress import Progress
-from mlops_box.project.features import FeatureSource
 
 
 @dataclass(frozen=True)
@@ -142,15 +141,9 @@ class _Work:
         if (definition.project, source) in self._files:
             return
         project = self.box.projects.get(definition.project)
-        declared = FeatureSource.model_validate(
-            {
-                "source": source.source, "table": source.table, "query": source.query, "time": source.time,
-                "known": source.known, "types": {column.name: column.type for column in source.columns},
-            }
-        )  # fmt: skip
         place = self.scratch / str(len(self._files))
         read = self.steps.run(
-            f"read {source_key(definition, source.name)}", read_source, source.name, declared,
+            f"read {source_key(definition, source.name)}", read_source, source.name, declaration_of(source),
             folder=project.folder, scratch=place,
         )  # fmt: skip
         self._files[definition.project, source] = read.events
