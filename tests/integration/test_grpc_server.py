@@ -283,7 +283,8 @@ def test_workers_share_the_port_and_add_up_what_they_count(tmp_path: Path) -> No
             # A connection of its own each time: only then the system may choose another worker.
             options = [("grpc.use_local_subchannel_pool", 1)]
             with grpc.insecure_channel(server.address.grpc_target, options) as channel:
-                GRPCInferenceServiceStub(channel).ModelInfer(many(2))
+                # The address is told once HTTP answers; a worker's gRPC may come a moment later.
+                GRPCInferenceServiceStub(channel).ModelInfer(many(2), wait_for_ready=True, timeout=WAIT_S)
         page = server.call("GET", "/metrics")[2]
         rows = [line for line in page.splitlines() if line.startswith("mlops_box_rows_total{")]
         assert sum(float(line.rpartition(" ")[2]) for line in rows) == 16

@@ -260,7 +260,9 @@ async def test_a_suggestion_is_declined_for_good(open_app: Any, home: Path, read
 
 
 async def test_a_run_is_cancelled_and_its_process_is_told(open_app: Any, home: Path, reading: Any) -> None:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+    # A shell may have left interrupts ignored for us; a person's terminal does not.
+    sleeps = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", sleeps]) as process:
         try:
             owner = process_owner(process.pid)
             assert owner is not None
