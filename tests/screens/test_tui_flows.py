@@ -19,6 +19,7 @@ from textual.widgets import Log
 
 from mlops_box.box import Box
 from mlops_box.errors import IntegrityError
+from mlops_box.operations.views import ServingStatus
 
 VIEWS = ["home", "runs", "models", "serving", "drift", "alerts", "decisions", "data", "features", "devices"]
 
@@ -136,6 +137,14 @@ async def test_serving_says_down_and_what_to_type(open_app: Any, home: Path) -> 
     async with open_app(home, start="serving") as (_, driver):
         assert "The inference server is down" in driver.shown()
         assert "mlops-box up --detach" in driver.shown()
+
+
+async def test_what_the_server_said_meanwhile_is_shown_at_once(open_app: Any, home: Path) -> None:
+    async with open_app(home, start="serving") as (app, driver):
+        await driver.press("2")
+        app._heard(ServingStatus("unready", "127.0.0.1", 8000, None, "loading churn"))
+        await driver.press("4")
+        assert "The inference server is not ready (loading churn)" in driver.shown()
 
 
 @pytest.mark.parametrize("view", VIEWS[1:])

@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from mlops_box.operations.views import Page, ServedModel, ServingStatus
+from mlops_box.operations.views import Page, Query, ServedModel, ServingStatus
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.models import ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS
@@ -67,19 +67,23 @@ class ServingView(ListView[ServedModel]):
         *act_bindings(ACTS),
     ]
 
+    def __init__(self, *, scope: str | None = None, filter_text: str = ""):
+        super().__init__(scope=scope, filter_text=filter_text)
+        self._drawn: tuple[ServingStatus, Query] | None = None
+
     def poll(self, *, force: bool = False) -> None:
         """The app asks the server for everybody; this only takes what it heard."""
         self.app.poll_serving()
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.serving_changed()
+        # What the server said while another view was shown, or this one was being made, has not been drawn yet.
+        if self._drawn != (self.app.serving, self.question):
+            self.serving_changed()
 
     def serving_changed(self) -> None:
         """The app heard from the server."""
         status = self.app.serving
         if status is None:
             return
+        self._drawn = (status, self.question)
         self.app.report_read(None)
         terms = self.question.text.casefold().split()
         rows = tuple(
