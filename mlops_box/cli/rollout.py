@@ -13,7 +13,6 @@ from mlops_box.cli.common import emit, home_option, json_option, open_box, print
 if TYPE_CHECKING:
     from mlops_box.box import Box
     from mlops_box.operations.rollout import RolloutStatus
-    from mlops_box.serving.rollout.states import Rollout
 
 _reason_option = click.option("--reason", required=True, help="Why; it stands in the ledger.")
 
@@ -71,7 +70,7 @@ def list_command(model: str | None, limit: int, home: Path | None, as_json: bool
                     rollout.id,
                     rollout.ref,
                     rollout.base_ref,
-                    _state(rollout),
+                    rollout.stage_text,
                     rollout.stage_at.strftime("%Y-%m-%d %H:%M:%S"),
                     printable(rollout.reason),
                 )
@@ -148,17 +147,11 @@ def _act(act: Callable[[Box], RolloutStatus], home: Path | None, as_json: bool) 
     emit(found.to_dict(), as_json=as_json, text=lambda: _status_text(found))
 
 
-def _state(rollout: Rollout) -> str:
-    stage = rollout.stage
-    text = str(stage) if stage else rollout.state.replace("_", " ")
-    return f"{text}, paused" if rollout.paused_at else text
-
-
 def _status_text(found: RolloutStatus) -> str:
     rollout = found.rollout
     since = rollout.stage_at.strftime("%Y-%m-%d %H:%M:%S")
     lines = [
-        click.style(f"{rollout.ref} over {rollout.base_ref}: {_state(rollout)}", bold=True)
+        click.style(f"{rollout.ref} over {rollout.base_ref}: {rollout.stage_text}", bold=True)
         + f" since {since} UTC",
         f"  {'waits for' if rollout.is_open else 'reason'}: {printable(found.waits_for)}",
     ]

@@ -20,9 +20,8 @@ def explain_rollout(box: Box, rollout_id: str) -> Explanation:
     """Every transition with its evidence, what it waits for, and what would have changed it."""
     rollout = box.rollouts.get(rollout_id)
     entries = list(reversed(box.ledger.entries(subject=f"rollout:{rollout.id}", limit=1000)))
-    state = rollout.state.replace("_", " ")
     lines = [
-        f"rollout {rollout.id}: {rollout.ref} over {rollout.base_ref}, {state}",
+        f"rollout {rollout.id}: {rollout.ref} over {rollout.base_ref}, {rollout.stage_text}",
         "plan",
         f"  {_plan_text(rollout.plan)}",
         f"  proof at {FALSE_ALARM:.0%} false alarms to roll back, at {FALSE_PASS:.0%} for each signal to go on",

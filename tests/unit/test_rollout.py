@@ -331,6 +331,20 @@ def test_undecided_for_too_long_is_rolled_back_with_the_reason() -> None:
     assert "too little traffic" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (rollout("proposed"), "proposed"),
+        (rollout("shadow"), "shadow"),
+        (rollout("canary", 1), "canary 25 %"),
+        (rollout("canary", 1, paused_at=NOW), "canary 25 %, paused"),
+        (rollout("rolled_back"), "rolled back"),
+    ],
+)
+def test_where_a_rollout_stands_is_worded_once(found: Rollout, text: str) -> None:
+    assert found.stage_text == text
+
+
 def test_a_pause_holds_what_is_good_and_not_what_is_bad() -> None:
     paused = rollout("canary", paused_at=NOW)
     good, bad = evidence(counts(600), counts(11_000)), evidence(counts(400, failing=40), counts(8_000))

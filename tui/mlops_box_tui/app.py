@@ -106,7 +106,7 @@ class BoxApp(LiveApp):
 
     def _poll_screen(self, *, force: bool) -> None:
         screen = self.screen
-        if isinstance(screen, MainScreen | DetailScreen | LogScreen | HistoryScreen | PlainScreen):
+        if isinstance(screen, MainScreen | DetailScreen | LogScreen | PlainScreen):
             screen.poll(force=force)
 
     def look_again(self) -> None:
@@ -127,7 +127,7 @@ class BoxApp(LiveApp):
     def _redraw(self) -> None:
         self.redraw_status()
         for screen in self.screen_stack:
-            if isinstance(screen, MainScreen | DetailScreen | LogScreen | HistoryScreen | PlainScreen):
+            if isinstance(screen, MainScreen | DetailScreen | LogScreen | PlainScreen):
                 screen.redraw()
 
     def watch_paused(self) -> None:

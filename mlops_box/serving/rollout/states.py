@@ -74,6 +74,13 @@ class Rollout:
             (one for one in stages(self.plan) if (one.state, one.step) == (self.state, self.step)), None
         )
 
+    @property
+    def stage_text(self) -> str:
+        """Where it stands, for people: ``canary 25 %``, ``rolled back``, ``shadow, paused``."""
+        stage = self.stage
+        text = str(stage) if stage else self.state.replace("_", " ")
+        return f"{text}, paused" if self.paused_at else text
+
     def to_dict(self) -> dict[str, Any]:
         stage = self.stage
         return {

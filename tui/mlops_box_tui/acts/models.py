@@ -67,7 +67,7 @@ def champion_lines(box: Box, model: str, after: ModelVersion) -> list[str]:
         window = next((one for one in box.windows.list(model, limit=10) if one.number == before.number), None)
         if window is not None:
             lines.append(f"v{before.number} answered {window.rows:,} rows in its newest window")
-    lines += [f"the rollout of {one.ref} ({one.state}) ends with it" for one in box.rollouts.open(model)]
+    lines += [f"the rollout of {one.ref} ({one.stage_text}) ends with it" for one in box.rollouts.open(model)]
     lines.append("a running server answers with it within a second")
     return lines
 

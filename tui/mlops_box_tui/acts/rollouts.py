@@ -28,8 +28,7 @@ def _open(box: Box, model: str) -> RolloutStatus:
 def status_lines(found: RolloutStatus) -> list[str]:
     """Where a rollout stands, in numbers."""
     one = found.rollout
-    stage = str(one.stage) if one.stage else one.state
-    lines = [f"{one.ref} over {one.base_ref}: {stage}{', held' if one.paused_at else ''}"]
+    lines = [f"{one.ref} over {one.base_ref}: {one.stage_text}"]
     if found.verdict is not None:
         lines.append(f"{found.verdict.requests} requests of at least {one.plan.min_requests} on this stage")
         lines += [f"{signal.name}: {signal.text}" for signal in found.verdict.signals]

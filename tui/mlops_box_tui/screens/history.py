@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable
+from typing import ClassVar
 
 from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Static
+from textual.widget import Widget
+from textual.widgets import DataTable
 
-from mlops_box_tui.widgets.bars import StatusBar
+from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.widgets.table import Column, Line, ResourceTable
 
-if TYPE_CHECKING:
-    from mlops_box_tui.app import BoxApp
 
-
-class HistoryScreen(Screen[None]):
+class HistoryScreen(PlainScreen):
     """Opened by ``:history``; newest first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "back", "back", key_display="esc", id="history.back", tooltip="Back."),
         Binding("y", "copy", "copy command", id="history.copy", tooltip="Copy the command under the cursor."),
-    ]  # fmt: skip
+    ]
 
-    app: BoxApp
-
-    def compose(self) -> ComposeResult:
-        yield StatusBar(id="status", markup=False)
-        yield Static(id="heading", markup=False)
+    def middle(self) -> Iterable[Widget]:
         yield ResourceTable((
             Column("at", "at", 11), Column("line", "command", 40, flex=True), Column("outcome", "what it did", 44, drop=1),
         ))  # fmt: skip
-        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.query_one(ResourceTable).focus()
@@ -47,14 +38,11 @@ class HistoryScreen(Screen[None]):
         """Draw the journal."""
         look, entries = self.app.look, self.app.performer.journal.entries
         said = f" history  {len(entries)}" if entries else " nothing was done in this session yet"
-        self.query_one("#heading", Static).update(Text(said, style="bold" if entries else "dim"))
+        self.head(Text(said, style="bold" if entries else "dim"))
         self.query_one(ResourceTable).show([
             Line(f"{entry.number}", (look.when(entry.at), look.text(entry.line, "accent"), look.text(entry.outcome)))
             for entry in reversed(entries)
         ])  # fmt: skip
-
-    def action_back(self) -> None:
-        self.dismiss()
 
     def action_copy(self) -> None:
         key = self.query_one(ResourceTable).cursor_key

@@ -52,7 +52,7 @@ class RolloutScreen(DetailScreen[RolloutSeen]):
         rollout = detail.status.rollout
         return Text.assemble(
             " ", look.text(rollout.ref, "accent"), (" over ", "dim"), look.text(rollout.base_ref), "  ",
-            look.text(_stage(detail.status), "busy" if rollout.is_open else "plain"), ("  since ", "dim"),
+            look.text(rollout.stage_text, "busy" if rollout.is_open else "plain"), ("  since ", "dim"),
             look.ago(rollout.stage_at),
         )  # fmt: skip
 
@@ -72,18 +72,11 @@ class RolloutScreen(DetailScreen[RolloutSeen]):
         ]
 
 
-def _stage(seen: RolloutStatus) -> str:
-    rollout = seen.rollout
-    stage = rollout.stage
-    shown = str(stage) if stage else rollout.state.replace("_", " ")
-    return f"{shown}, paused" if rollout.paused_at else shown
-
-
 def _facts(seen: RolloutStatus, look: Look) -> RenderableType:
     rollout, stage = seen.rollout, seen.rollout.stage
     return facts(
         [
-            ("state", _stage(seen)), ("share", f"{stage.percent}% of requests" if stage else None),
+            ("state", rollout.stage_text), ("share", f"{stage.percent}% of requests" if stage else None),
             ("waits for" if rollout.is_open else "reason", seen.waits_for),
             ("verdict", seen.verdict.outcome.replace("_", " ") if seen.verdict else None),
             ("requests", f"{seen.verdict.requests} of at least {rollout.plan.min_requests}" if seen.verdict else None),
