@@ -14,6 +14,9 @@ from mlops_box.features.online import CachedStore, Observation, OnlineStore, key
 from mlops_box.project import ColumnRule
 
 _MICROSECOND = timedelta(microseconds=1)
+_INT64 = 2**63
+# What JSON brings for these types in their only spelling.
+_PLAIN: Mapping[str, type] = {"bigint": int, "varchar": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,12 @@ class FeatureLookup:
             name: ColumnCheck(name, ColumnRule.model_validate({"type": type_}))
             for name, type_ in types.items()
         }
+        self._plain = tuple((name, _PLAIN.get(type_)) for name, type_ in types.items())
 
     def problems(self, entity: Any) -> list[dict[str, Any]]:
         """What is wrong with an entity: ``{"column", "rule", "message"}`` each; empty when it may be looked up."""
+        if self._is_plain(entity):
+            return []
         if type(entity) is not dict:
             message = f"the entity is no object but {type(entity).__name__}"
             return [{"column": None, "rule": "entity.type", "message": message}]
@@ -91,6 +97,16 @@ class FeatureLookup:
             message = f"{name[:100]!r} names no entity of this model; it has {', '.join(self.entity)}"
             found.append({"column": name[:100], "rule": "unknown_column", "message": message})
         return found
+
+    def _is_plain(self, entity: Any) -> bool:
+        """The common case, judged in a fraction of the time: whole numbers and texts, and all of them there."""
+        if type(entity) is not dict or len(entity) != len(self._plain):
+            return False
+        for name, kind in self._plain:
+            value = entity.get(name)
+            if type(value) is not kind or (kind is int and not -_INT64 <= value < _INT64):
+                return False
+        return True
 
     def look_up(self, entities: Sequence[Mapping[str, Any]], at_us: Sequence[int]) -> Looked:
         """The features of entities without :meth:`problems`, as everything stands that anybody has committed.
@@ -124,6 +140,9 @@ class FeatureLookup:
 
     def _key(self, view: _View, entity: Mapping[str, Any]) -> str:
         values = [entity[name] for name in view.entity]
+        if len(values) == 1 and type(values[0]) is int:
+            # As key_text spells it, in a third of the time.
+            return f"[{values[0]}]"
         if not all(map(_is_canonical, values)):
             values = [self._checks[name].typed(entity[name]) for name in view.entity]
         return key_text(values)

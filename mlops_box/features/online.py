@@ -67,11 +67,10 @@ _NEWEST = (
     "SELECT time_us, known_us, since_us, features FROM observations WHERE view = ? AND entity = ? AND time_us <= ? "
     "ORDER BY time_us DESC, known_us DESC LIMIT 1"
 )
-# CROSS JOIN fixes the order: SQLite would rather walk the observations. Of one time the last known comes last, and stays.
+# One seek an entity: a subquery gives one value, so the columns travel as the inside of one JSON list.
 _NEWEST_OF_MANY = (
-    "SELECT o.entity, o.time_us, o.known_us, o.since_us, o.features FROM json_each(?2) AS wanted CROSS JOIN observations AS o "
-    "WHERE o.view = ?1 AND o.entity = wanted.value AND o.time_us = ("
-    "SELECT max(time_us) FROM observations WHERE view = ?1 AND entity = wanted.value) ORDER BY o.known_us"
+    "SELECT wanted.value, (SELECT time_us || ',' || known_us || ',' || since_us || ',' || features FROM observations "
+    "WHERE view = ?1 AND entity = wanted.value ORDER BY time_us DESC, known_us DESC LIMIT 1) FROM json_each(?2) AS wanted"
 )
 
 
@@ -148,7 +147,9 @@ class OnlineStore:
     def newest_of(self, view: int, entities: Sequence[str]) -> dict[str, Observation]:
         """The newest observation of each entity that has one."""
         rows = self.db.tuples(_NEWEST_OF_MANY, (view, orjson.dumps(entities).decode()))
-        return {entity: _read(*rest) for entity, *rest in rows}
+        return {
+            entity: Observation(*orjson.loads(f"[{found}]")) for entity, found in rows if found is not None
+        }
 
     def extent(self, digest: str) -> tuple[int, int | None]:
         """How many entities a definition has observations of, and the time of the newest one."""
