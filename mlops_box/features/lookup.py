@@ -104,7 +104,7 @@ class FeatureLookup:
             return False
         for name, kind in self._plain:
             value = entity.get(name)
-            if type(value) is not kind or (kind is int and not -_INT64 <= value < _INT64):
+            if type(value) is not kind or (isinstance(value, int) and not -_INT64 <= value < _INT64):
                 return False
         return True
 
