@@ -149,6 +149,11 @@ class BoxApp(LiveApp):
         if not isinstance(self.screen, HistoryScreen):
             self.push_screen(HistoryScreen())
 
+    def open_logs(self) -> None:
+        """The box's log files, followed."""
+        if not isinstance(self.screen, LogScreen):
+            self.push_screen(LogScreen(self.box.home.logs))
+
     def choose_theme(self, name: str) -> None:
         """Change the colours."""
         wanted = THEMES.get(name, name)
@@ -177,7 +182,7 @@ class BoxApp(LiveApp):
                 if isinstance(screen, MainScreen)
                 else type(screen).__name__.removesuffix("Screen").lower()
             )
-            self.push_screen(HelpScreen(screen, name))
+            self.push_screen(HelpScreen(screen, name, views=VIEWS))
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):
@@ -200,13 +205,8 @@ class BoxApp(LiveApp):
             yield SystemCommand(
                 f"theme {theme}", "Change the colours", lambda theme=theme: self.choose_theme(theme)
             )
-        yield SystemCommand(
-            "logs", "Follow the box's log files", lambda: self._push(LogScreen(self.box.home.logs))
-        )
+        yield SystemCommand("logs", "Follow the box's log files", self.open_logs)
         yield SystemCommand("quit", "Leave", self.exit)
-
-    def _push(self, screen: Screen[None]) -> None:
-        self.push_screen(screen)
 
     def _palette_go(self, name: str) -> None:
         while len(self.screen_stack) > 1:

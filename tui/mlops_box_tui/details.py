@@ -8,6 +8,7 @@ from mlops_box_tui.screens.alert import AlertScreen
 from mlops_box_tui.screens.batch import BatchScreen
 from mlops_box_tui.screens.decision import DecisionScreen
 from mlops_box_tui.screens.detail import DetailScreen
+from mlops_box_tui.screens.device import DeviceScreen
 from mlops_box_tui.screens.feature import FeatureScreen
 from mlops_box_tui.screens.rollout import RolloutScreen
 from mlops_box_tui.screens.run import RunScreen
@@ -19,6 +20,7 @@ DETAILS: dict[str, type[DetailScreen[Any]]] = {
     "alert": AlertScreen,
     "decision": DecisionScreen,
     "batch": BatchScreen,
+    "device": DeviceScreen,
     "feature": FeatureScreen,
     "rollout": RolloutScreen,
 }

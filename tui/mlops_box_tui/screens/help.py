@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Group, RenderableType
@@ -13,6 +14,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from mlops_box_tui.commands import command_help
+
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
 
@@ -23,15 +26,6 @@ FILTER_HELP = (
     ("state:failed", "the field begins with the value"),
     ("!state:failed", "it does not"),
     ('"two words"', "one term"),
-)
-COMMAND_HELP = (
-    (":runs failed", "a view, filtered"),
-    (":model churn", "the versions of a model; :model churn@3 one version"),
-    (":run ID  :alert ID", "one thing whole"),
-    (":sql SNAPSHOT", "a SELECT over a snapshot; without a name, over the newest"),
-    (":host", "the machine and the box's processes"),
-    (":theme light", "another theme"),
-    (":q", "quit"),
 )
 
 
@@ -46,8 +40,9 @@ class HelpScreen(ModalScreen[None]):
 
     app: BoxApp
 
-    def __init__(self, below: Screen[object], name: str):
+    def __init__(self, below: Screen[object], name: str, *, views: Iterable[str]):
         super().__init__()
+        self._views = tuple(views)
         self._below = below
         self._title_of = name
         self._keys = active_keys(below)
@@ -67,7 +62,7 @@ class HelpScreen(ModalScreen[None]):
         parts: list[RenderableType] = [
             Text.assemble((self._title_of, "bold"), "   lower case looks, UPPER CASE acts"), Text(), grid,
             Text("\nfilter", style="bold"), _two(FILTER_HELP, look.style("accent")),
-            Text("\ncommands", style="bold"), _two(COMMAND_HELP, look.style("accent")),
+            Text("\ncommands", style="bold"), _two(command_help(self._views), look.style("accent")),
             Text(), Text.assemble(("home  ", "dim"), look.text(self.app.box.home.root)),
         ]  # fmt: skip
         self.query_one("#help-body", Static).update(Group(*parts))
@@ -93,6 +88,8 @@ def active_keys(screen: Screen[object]) -> list[tuple[str, str]]:
 
 def _two(pairs: tuple[tuple[str, str], ...], style: str) -> Table:
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for left, right in pairs:
         grid.add_row(Text(left, style=style), Text(right))
     return grid

@@ -228,6 +228,8 @@ class MainScreen(Screen[None]):
                 self.app.push_screen(HostScreen())
             case "history":
                 self.app.open_history()
+            case "logs":
+                self.app.open_logs()
             case "pause":
                 self.app.action_pause()
             case "quit":
