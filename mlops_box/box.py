@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from mlops_box.clock import Clock, SystemClock
 from mlops_box.db import Database
+from mlops_box.epochs import EpochStore
 from mlops_box.errors import NotFoundError
 from mlops_box.home import Home
 from mlops_box.ledger import Ledger
@@ -50,6 +51,7 @@ class Box:
         self.ledger = Ledger(db, clock, actor)
         self.objects = ObjectStore(home.objects, db, clock)
         self.runs = RunStore(db, self.ledger, clock)
+        self.epochs = EpochStore(db, clock)
 
     @classmethod
     def open(

@@ -227,13 +227,18 @@ class RunStore:
                 (state, isoformat(self._clock.now()), detail, run_id, seq),
             )
 
-    def point(self, run_id: str, step: int, values: dict[str, float]) -> None:
-        """Record values at one step (epoch) of a run; recording it again overwrites."""
+    def point(self, run_id: str, step: int, values: dict[str, float], *, replayed: bool = False) -> None:
+        """Record values at one step (epoch) of a run; recording it again overwrites.
+
+        Args:
+            replayed: Another process made the step: it has no time of its own.
+        """
+        at = None if replayed else isoformat(self._clock.now())
         with self._db.write() as tx:
             for name, value in values.items():
                 tx.insert(
                     "run_points",
-                    {"run_id": run_id, "name": name, "step": step, "value": float(value)},
+                    {"run_id": run_id, "name": name, "step": step, "value": float(value), "at": at},
                     replace=True,
                 )
 

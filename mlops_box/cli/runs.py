@@ -11,6 +11,7 @@ import click
 from mlops_box.cli.common import emit, home_option, json_option, open_box, table
 
 if TYPE_CHECKING:
+    from mlops_box.epochs import EpochProgress
     from mlops_box.runs import Run, Step
 
 _COLOURS = {"completed": "green", "running": "cyan", "failed": "red", "crashed": "red"}
@@ -37,11 +38,14 @@ def list_command(
     as_json: bool,
 ) -> None:
     """The newest runs, newest first."""
+    from mlops_box.operations.run_progress import run_progress
+
     with open_box(home, read_only=True) as box:
         runs = box.runs.list(project=project_name, kind=kind, state=state, limit=limit)
+        epochs = {run.id: run_progress(box, run) for run in runs if run.state == "running"}
         now = box.clock.now()
     emit(
-        [run.to_dict() for run in runs],
+        [run.to_dict() | {"epochs": _epoch_facts(epochs.get(run.id))} for run in runs],
         as_json=as_json,
         text=lambda: table(
             ["RUN", "KIND", "PROJECT", "STATE", "STARTED", "TOOK", "TRIGGER", "RESULT"],
@@ -54,7 +58,7 @@ def list_command(
                     run.started_at.strftime("%Y-%m-%d %H:%M:%S"),
                     _took(run.started_at, run.ended_at or now),
                     run.trigger,
-                    (run.result or {}).get("version") or _short(run.error),
+                    (run.result or {}).get("version") or _short(run.error) or _said(epochs.get(run.id)),
                 )
                 for run in runs
             ],
@@ -68,12 +72,21 @@ def list_command(
 @home_option
 @json_option
 def show(run_id: str, home: Path | None, as_json: bool) -> None:
-    """One run, by its id or an unambiguous beginning of it: its steps, its curves, its result or error."""
+    """One run, by its id or an unambiguous beginning of it: its steps, its curves, its result or error.
+
+    A training in epochs tells how far it is and how long the rest may take."""
+    from mlops_box.operations.run_progress import run_progress
+
     with open_box(home, read_only=True) as box:
         run = box.runs.get(run_id)
         steps, points, now = box.runs.steps(run.id), box.runs.points(run.id), box.clock.now()
-    facts = run.to_dict() | {"steps": [_step_facts(step) for step in steps], "points": points}
-    emit(facts, as_json=as_json, text=lambda: _show_text(run, steps, points, now))
+        epochs = run_progress(box, run)
+    facts = run.to_dict() | {
+        "steps": [_step_facts(step) for step in steps],
+        "points": points,
+        "epochs": _epoch_facts(epochs),
+    }
+    emit(facts, as_json=as_json, text=lambda: _show_text(run, steps, points, epochs, now))
 
 
 @command.command("cancel", short_help="Cancel one that is under way.")
@@ -109,13 +122,28 @@ def _step_facts(step: Step) -> dict[str, Any]:
     }
 
 
-def _show_text(run: Run, steps: list[Step], points: dict[str, list[tuple[int, float]]], now: Any) -> str:
+def _epoch_facts(epochs: EpochProgress | None) -> dict[str, Any] | None:
+    return epochs.to_dict() if epochs is not None else None
+
+
+def _said(epochs: EpochProgress | None) -> str | None:
+    return epochs.words() if epochs is not None else None
+
+
+def _show_text(
+    run: Run,
+    steps: list[Step],
+    points: dict[str, list[tuple[int, float]]],
+    epochs: EpochProgress | None,
+    now: Any,
+) -> str:
     state = click.style(run.state, fg=_COLOURS.get(run.state, "yellow"), bold=True)
     parts = [
         f"{run.kind} of {run.project}: {state}\n"
         f"  run      {run.id}\n"
         f"  started  {run.started_at:%Y-%m-%d %H:%M:%S} UTC by {run.trigger}, process {run.owner.pid}\n"
-        f"  took     {_took(run.started_at, run.ended_at or now)}",
+        f"  took     {_took(run.started_at, run.ended_at or now)}"
+        + (f"\n  epochs   {epochs.words()}" if epochs is not None else ""),
         table(
             ["STEP", "STATE", "TOOK", "DETAIL"],
             [(one.name, one.state, _took(one.started_at, one.ended_at or now), one.detail) for one in steps],

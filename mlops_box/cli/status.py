@@ -93,8 +93,8 @@ def _runs(status: BoxStatus) -> str:
             run.state,
             run.started_at,
             format_duration(run.seconds) if run.seconds is not None else None,
-            (run.error or "")[:60],
+            (run.error or run.epochs or "")[:72],
         )
         for run in status.runs
     ]
-    return table(["RUN", "KIND", "PROJECT", "STATE", "STARTED", "TOOK", "ERROR"], rows, empty="no runs yet")
+    return table(["RUN", "KIND", "PROJECT", "STATE", "STARTED", "TOOK", "SAYS"], rows, empty="no runs yet")

@@ -13,8 +13,10 @@ from mlops_box.box import Box
 from mlops_box.clock import Clock, isoformat, parse_time
 from mlops_box.errors import NotFoundError
 from mlops_box.home import Home
+from mlops_box.operations.run_progress import run_progress
 from mlops_box.operations.supervisor.control import exit_code_of
 from mlops_box.operations.supervisor.state import ProcessReport, read_state
+from mlops_box.runs import Run
 from mlops_box.serving.address import ServerAddress
 
 
@@ -54,7 +56,7 @@ class AlertLine:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A recent run."""
+    """A recent run; ``epochs`` says how far a running training in epochs is."""
 
     id: str
     project: str
@@ -63,6 +65,7 @@ class RunLine:
     started_at: str
     seconds: float | None
     error: str | None
+    epochs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,10 +176,16 @@ def _from_box(
                 isoformat(run.started_at),
                 (run.ended_at - run.started_at).total_seconds() if run.ended_at else None,
                 run.error,
+                _epochs(box, run),
             )
             for run in box.runs.list(limit=5)
         )
     return models, alerts, runs
+
+
+def _epochs(box: Box, run: Run) -> str | None:
+    progress = run_progress(box, run) if run.state == "running" else None
+    return progress.words() if progress is not None else None
 
 
 def _upcoming(home: Home, now: datetime) -> tuple[NextRun, ...]:

@@ -19,6 +19,7 @@ from mlops_box.operations.features.prepare import Prepared, prepared, prepared_f
 from mlops_box.operations.locks import held
 from mlops_box.operations.rollout import kept_out, let_in
 from mlops_box.operations.steps import RecordedSteps, Steps, recorded_run
+from mlops_box.operations.train_epochs import RecordedEpochs
 from mlops_box.operations.train_files import Found, stored_comparison, version_files
 from mlops_box.operations.training_window import TrainingWindow, choose_rows
 from mlops_box.progress import Progress, SilentProgress
@@ -247,7 +248,7 @@ class _Training:
             self.project.folder,
             types={column.name: column.type for column in snapshot.schema},
             progress=self.steps.progress,
-            on_epoch=lambda epoch, values: self.box.runs.point(self.run.id, epoch, values),
+            watch=RecordedEpochs(self.box, self.run.id),
             checkpoints=scratch,
             gpu_lock=self.box.home.run / "gpu.lock",
         )

@@ -22,8 +22,9 @@ from mlops_box.training.inputs import Target
 from mlops_box.training.recipe import TorchRecipe
 from mlops_box.training.sklearn_fit import FittedCore
 from mlops_box.training.threads import thread_count
-from mlops_box.training.torch_loop import OnEpoch, TrainingLoop, check_output, seeded_torch
+from mlops_box.training.torch_loop import TrainingLoop, check_output, seeded_torch
 from mlops_box.training.user_code import explain_failure
+from mlops_box.training.watch import EpochWatch
 
 _PREDICT_ROWS = 8192
 # More than one, so that the exporter does not take the number of rows for a constant.
@@ -38,7 +39,7 @@ def fit_torch(
     *,
     folder: Path,
     progress: Progress,
-    on_epoch: OnEpoch | None = None,
+    watch: EpochWatch | None = None,
     checkpoints: Path | None = None,
     device: str = "auto",
     gpu_lock: Path | None = None,
@@ -58,7 +59,7 @@ def fit_torch(
         file = CheckpointFile(checkpoints, _fingerprint(recipe, matrix, target, model, root, place))
     with gpu_lease(gpu_lock if place == "cuda" else None, progress=progress), seeded_torch(model.seed, place):
         try:
-            return _fit(recipe, matrix, target, model.seed, place, file, progress, on_epoch)
+            return _fit(recipe, matrix, target, model.seed, place, file, progress, watch)
         except BoxError:
             raise
         except Exception as error:
@@ -76,13 +77,13 @@ def _fit(
     device: str,
     checkpoints: CheckpointFile | None,
     progress: Progress,
-    on_epoch: OnEpoch | None,
+    watch: EpochWatch | None,
 ) -> FittedCore:
     outputs = len(target.classes) if target.classes is not None else 1
     network = _network(recipe, matrix.shape[1], outputs).to(device)
     answers, mean, deviation = _answers(target, recipe)
     loop = TrainingLoop(network, recipe, matrix, answers, seed=seed, device=device, checkpoints=checkpoints)
-    result = loop.run(progress=progress, on_epoch=on_epoch)
+    result = loop.run(progress=progress, watch=watch)
     whole = _whole(network.cpu().eval(), mean, deviation)
     progress.begin("export network")
     core = export_network(whole, matrix.shape[1], outputs, is_regression=target.classes is None)

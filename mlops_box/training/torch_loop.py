@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlops_box.epochs import EpochPlan
 from mlops_box.errors import TrainingError
 from mlops_box.models.encode import Float32
 from mlops_box.progress import Progress
 from mlops_box.training.checkpoint import Checkpoint, CheckpointFile
 from mlops_box.training.recipe import TorchRecipe
 from mlops_box.training.threads import thread_count
+from mlops_box.training.watch import EpochWatch, NoWatch
 
 Indices = npt.NDArray[np.int64]
-OnEpoch = Callable[[int, dict[str, float]], None]
 # Below this size the rows live on the device; above, each batch travels.
 _RESIDENT_BYTES = 1 << 30
 _EVALUATION_ROWS = 8192
@@ -93,30 +94,37 @@ class TrainingLoop:
     def precision(self) -> str:
         return str(self._half or self._torch.float32).removeprefix("torch.")
 
-    def run(self, *, progress: Progress, on_epoch: OnEpoch | None) -> LoopResult:
+    def run(self, *, progress: Progress, watch: EpochWatch | None) -> LoopResult:
         """Train to the end and leave the best weights in the network.
 
-        Losses of epochs before an interruption are told to ``on_epoch`` again: a resumed run shows its whole curve.
+        Losses of epochs before an interruption are told again: a resumed run shows its whole curve.
 
         Raises:
             TrainingError: The loss is no longer a number, or the network's answer has the wrong shape.
         """
         state = _State()
         resumed_after = self._resume(state)
-        tell = on_epoch or (lambda _epoch, _losses: None)
+        watch = watch or NoWatch()
         progress.begin("train network", total=self._recipe.epochs)
         try:
             for number, losses in enumerate(state.history, start=1):
-                tell(number, losses)
+                watch.epoch(number, losses, replayed=True)
+            watch.begin(self._plan(state))
             progress.advance(state.epoch, note="resumed" if state.epoch else "")
             while not state.stopped:
                 self._one_epoch(state)
                 progress.advance(1, note=_note(state))
-                tell(state.epoch, state.history[-1])
+                watch.epoch(state.epoch, state.history[-1], replayed=False)
+            watch.end()
         finally:
             progress.end()
         self._network.load_state_dict(state.best)
         return LoopResult(state.epoch, state.best_epoch, state.history, resumed_after)
+
+    def _plan(self, state: _State) -> EpochPlan:
+        return EpochPlan(
+            self._recipe.epochs, may_stop=self._recipe.patience is not None, resumed_after=state.epoch
+        )
 
     def _one_epoch(self, state: _State) -> None:
         number = state.epoch + 1

@@ -29,8 +29,7 @@ from mlops_box.training.preprocess import Preprocessor, fit_preprocessor
 from mlops_box.training.recipe import TorchRecipe
 from mlops_box.training.sklearn_fit import FittedCore, fit_sklearn, global_seeds
 from mlops_box.training.user_code import user_code
-
-OnEpoch = Callable[[int, dict[str, float]], None]
+from mlops_box.training.watch import EpochWatch
 
 
 class Indexed(Protocol):
@@ -79,7 +78,7 @@ def train_model(
     *,
     types: dict[str, str],
     progress: Progress,
-    on_epoch: OnEpoch | None = None,
+    watch: EpochWatch | None = None,
     checkpoints: Path | None = None,
     gpu_lock: Path | None = None,
 ) -> Trained:
@@ -92,7 +91,7 @@ def train_model(
         folder: The project's folder, where the training function lies.
         types: Contract types by column; what it lacks is told by the table.
         progress: Told of each step.
-        on_epoch: torch: called after each epoch with its number (from 1) and its losses.
+        watch: torch: told of each epoch.
         checkpoints: torch: a folder for checkpoints; a run that was killed goes on from its last one.
         gpu_lock: The file whose lock is the lease of the GPU; ``None``: no lease is taken.
 
@@ -116,7 +115,7 @@ def train_model(
             from mlops_box.training.torch_fit import fit_torch
 
             fitted = fit_torch(
-                recipe, matrix, target, model, folder=folder, progress=progress, on_epoch=on_epoch,
+                recipe, matrix, target, model, folder=folder, progress=progress, watch=watch,
                 checkpoints=checkpoints, device=model.device, gpu_lock=gpu_lock,
             )  # fmt: skip
         else:

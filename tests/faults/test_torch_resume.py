@@ -39,20 +39,22 @@ import pyarrow as pa
 from mlops_box.progress import SilentProgress
 from mlops_box.project import Model
 from mlops_box.training.trainer import train_model
+from mlops_box.training.watch import NoWatch
 
 folder, checkpoints, pause = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 random = np.random.default_rng(0)
 x = random.normal(size=300)
 table = pa.table({"x": x, "y": x * 3 + random.normal(size=300)})
 
-def on_epoch(number, losses):
-    print(json.dumps({"epoch": number}), flush=True, file=sys.__stdout__)
-    time.sleep(pause)
+class Teller(NoWatch):
+    def epoch(self, number, losses, *, replayed):
+        print(json.dumps({"epoch": number}), flush=True, file=sys.__stdout__)
+        time.sleep(pause)
 
 trained = train_model(
     table, SimpleNamespace(train=np.arange(240), test=np.arange(240, 300)),
     Model(task="regression", target="y", features=["x"]), folder, types={},
-    progress=SilentProgress(), on_epoch=on_epoch, checkpoints=checkpoints,
+    progress=SilentProgress(), watch=Teller(), checkpoints=checkpoints,
 )
 print(json.dumps({
     "digest": hashlib.sha256(trained.packed_onnx).hexdigest(),

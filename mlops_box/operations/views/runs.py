@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.db import Row
+from mlops_box.epochs import Epochs
 from mlops_box.ledger import Entry
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import moment, number
@@ -24,7 +25,8 @@ class RunRow:
     """One line of the runs table.
 
     ``owner_alive`` is ``None`` for runs that ended. ``metric`` is (name, value) of the version it registered, or of
-    the curve it draws. ``trend`` holds the newest values of that curve, oldest first.
+    the curve it draws. ``trend`` holds the newest values of that curve, oldest first. ``epochs`` is there for a running
+    training in epochs.
     """
 
     id: str
@@ -42,16 +44,18 @@ class RunRow:
     version: str | None
     metric: tuple[str, float] | None = None
     trend: tuple[float, ...] = ()
+    epochs: Epochs | None = None
 
 
 @dataclass(frozen=True)
 class RunDetail:
-    """All that box.db knows of one run. ``acts`` are its ledger entries, oldest first."""
+    """All that box.db knows of one run. ``acts`` are its ledger entries, oldest first; ``epochs``: of a training in epochs."""
 
     run: Run
     owner_alive: bool | None
     steps: tuple[Step, ...]
     points: dict[str, list[tuple[int, float]]]
+    epochs: Epochs | None
     version: str | None
     decision_id: str | None
     alert_id: str | None
@@ -99,7 +103,7 @@ def list_runs(box: Box, query: Query) -> Page[RunRow]:
     """A page of runs, newest first."""
     page = RUNS.page(box, query)
     curves = _curves(box, [row.id for row in page.rows[:TREND_RUNS]])
-    rows = tuple(_with_curve(row, curves.get(row.id)) for row in page.rows)
+    rows = tuple(_with_epochs(box, _with_curve(row, curves.get(row.id))) for row in page.rows)
     return replace(page, rows=rows)
 
 
@@ -117,6 +121,7 @@ def run_detail(box: Box, run_id: str) -> RunDetail:
         owner_alive=run.owner.is_alive() if run.state == "running" else None,
         steps=tuple(box.runs.steps(run.id)),
         points=box.runs.points(run.id),
+        epochs=box.epochs.get(run.id),
         version=f"{version['model']}@{version['number']}" if version else None,
         decision_id=decision["id"] if decision else None,
         alert_id=decision["alert_id"] if decision else None,
@@ -145,6 +150,10 @@ def _curves(box: Box, run_ids: Sequence[str]) -> dict[str, tuple[str, tuple[floa
         if value is not None:
             found.setdefault(row["run_id"], (row["name"], []))[1].append(value)
     return {run_id: (name, tuple(values)) for run_id, (name, values) in found.items()}
+
+
+def _with_epochs(box: Box, row: RunRow) -> RunRow:
+    return replace(row, epochs=box.epochs.get(row.id)) if row.state == "running" else row
 
 
 def _with_curve(row: RunRow, curve: Any) -> RunRow:
