@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import Terminal, terminal
 
+from benchmarks.terminal import Terminal, terminal
 from mlops_box.box import Box
 from mlops_box.home import Home
 from mlops_box.operations.train import train
