@@ -12,6 +12,7 @@ from mlops_box.cli.common import emit, home_option, json_option, open_box, table
 
 if TYPE_CHECKING:
     from mlops_box.models.values import ModelVersion
+    from mlops_box.operations.calibration import Calibration
 
 
 @click.group("models", short_help="Model versions, aliases, gates and cards.")
@@ -48,18 +49,20 @@ def list_command(model: str | None, limit: int, home: Path | None, as_json: bool
 @home_option
 @json_option
 def show(ref: str, home: Path | None, as_json: bool) -> None:
-    """One version: metrics beside the champion's of its day, gates, features, lineage, files."""
+    """One version: metrics beside the champion's of its day, gates, calibration, features, lineage, files."""
+    from mlops_box.operations.calibration import stored_calibration
     from mlops_box.operations.train_files import stored_comparison
 
     with open_box(home, read_only=True) as box:
         version = box.models.get(ref)
         aliases = box.models.aliases(version.model)
         compared = stored_comparison(box, version)
+        calibration = stored_calibration(box, version.files)
     champion = asdict(compared) if compared else None
     emit(
-        _facts(version, aliases) | {"compared_with": champion},
+        _facts(version, aliases) | {"compared_with": champion, "calibration": calibration.to_dict()},
         as_json=as_json,
-        text=lambda: _show_text(version, aliases, champion),
+        text=lambda: _show_text(version, aliases, champion, calibration),
     )
 
 
@@ -261,8 +264,13 @@ def _line(version: ModelVersion, aliases: dict[str, int]) -> tuple[object, ...]:
     )
 
 
-def _show_text(version: ModelVersion, aliases: dict[str, int], champion: dict[str, Any] | None) -> str:
-    from mlops_box.cli.version_text import gates_text, metrics_text
+def _show_text(
+    version: ModelVersion,
+    aliases: dict[str, int],
+    champion: dict[str, Any] | None,
+    calibration: Calibration,
+) -> str:
+    from mlops_box.cli.version_text import calibration_text, gates_text, metrics_text
 
     names = _aliases_of(version, aliases)
     lineage = version.lineage
@@ -279,6 +287,7 @@ def _show_text(version: ModelVersion, aliases: dict[str, int], champion: dict[st
             f"  code      {lineage.get('train')}, git {commit}, seed {lineage.get('seed')}",
             metrics_text(version.metrics, champion),
             "gates\n" + gates_text([asdict(gate) for gate in version.gates]),
+            "calibration\n" + calibration_text(calibration),
             table(
                 ["FEATURE", "KIND", "TYPE"],
                 [(feature.name, feature.kind, feature.type) for feature in version.signature.features],

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_box.cli.common import table
+from mlops_box.cli.common import printable, table
 
 if TYPE_CHECKING:
+    from mlops_box.operations.calibration import Calibration
     from mlops_box.operations.compare_versions import Change, VersionDiff
 
 _WIDTH = 40
@@ -47,6 +48,29 @@ def gates_text(gates: Sequence[Mapping[str, Any]]) -> str:
         message = "".join(letter if letter.isprintable() else "�" for letter in str(gate["message"]))
         lines.append(f"  {click.style(mark, fg=colour)} {gate['name']}: {message}")
     return "\n".join(lines) if lines else "  none declared"
+
+
+def calibration_text(found: Calibration) -> str:
+    """Predicted against what came true, a line a bin."""
+    if found.reliability is not None:
+        said = found.reliability
+        head = (
+            f"  predicted: {printable(said.event)}; Brier score {said.brier:.4g}, "
+            f"expected calibration error {said.ece:.4g}, {said.rows} rows"
+        )
+        lines = [(one.said, one.seen, one.rows) for one in said.bins]
+        return f"{head}\n{table(['PREDICTED', 'OBSERVED', 'ROWS'], lines, empty='')}"
+    if found.residuals is not None:
+        from mlops_box.evaluation.calibration import QUANTILES
+
+        errors = found.residuals
+        head = (
+            f"  true minus predicted {printable(errors.target)}: mean {errors.mean:.4g}, {errors.rows} rows"
+        )
+        spread = [(one.said, one.seen, one.rows, *one.errors) for one in errors.bins]
+        headers = ["PREDICTED", "TRUE", "ROWS", *(f"ERROR {share:.0%}" for share in QUANTILES)]
+        return f"{head}\n{table(headers, spread, empty='')}"
+    return f"  {printable(found.problem or '?')}"
 
 
 def diff_text(found: VersionDiff) -> str:

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_box.canonical import canonical_json
+from mlops_box.evaluation.calibration import Reliability, Residuals, reliability, residuals
 from mlops_box.evaluation.compare import Comparison
 from mlops_box.evaluation.importance import Importance
-from mlops_box.evaluation.metrics import DEFAULT_METRIC, compute_metrics
+from mlops_box.evaluation.metrics import DEFAULT_METRIC, class_index, compute_metrics
 from mlops_box.evaluation.slices import Slice, slice_by
-from mlops_box.models.encode import Tensors
+from mlops_box.models.encode import Tensors, category_text
 from mlops_box.models.encode_tables import encode_table
 from mlops_box.models.runtime import OnnxModel, Output
 from mlops_box.models.values import Signature
@@ -44,7 +45,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is kept of an evaluation, as ``evaluation.json`` of the version."""
+    """What is kept of an evaluation, as ``evaluation.json`` of the version.
+
+    Attributes:
+        reliability: Of a classifier; versions trained before it was kept have none.
+        residuals: Of a regression; as ``reliability``.
+    """
 
     task: Task
     rows_train: int
@@ -53,6 +59,8 @@ class Evaluation:
     slices: tuple[Slice, ...]
     comparison: Comparison | None
     importance: tuple[Importance, ...] = ()
+    reliability: Reliability | None = None
+    residuals: Residuals | None = None
 
     def to_json(self) -> str:
         return canonical_json({"format": 1, **asdict(self)})
@@ -92,6 +100,22 @@ def measure(
             classes=signature.classes,
         )
     return metrics, tuple(slices)
+
+
+def calibrate(answers: Answers, signature: Signature) -> tuple[Reliability | None, Residuals | None]:
+    """How far the answers mean what they say: of classes the reliability, of a regression the errors."""
+    output = answers.output
+    if signature.classes is None:
+        prediction = np.asarray(output.prediction, dtype=np.float64)
+        return None, residuals(answers.truth, prediction, target=signature.target)
+    assert output.probability is not None
+    index = class_index(answers.truth, signature.classes)
+    probability = np.asarray(output.probability, dtype=np.float64)
+    if signature.task == "binary":
+        event = f"{signature.target} = {category_text(signature.classes[1])}"
+        return reliability(probability[:, 1], index == 1, event=event), None
+    event = f"its answer for {signature.target} is right"
+    return reliability(probability.max(axis=1), index == output.label, event=event), None
 
 
 def slice_columns(gates: Gates, signature: Signature) -> tuple[str, ...]:

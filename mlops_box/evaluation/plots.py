@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_box.evaluation.calibration import QUANTILES, Reliability, Residuals
 from mlops_box.evaluation.figure import ACCENT, FAINT, SECOND, figure
 from mlops_box.evaluation.importance import Importance
 
@@ -14,18 +15,10 @@ MAX_POINTS = 800
 MAX_BARS = 20
 
 
-def calibration_plot(
-    probability: np.ndarray[Any, Any], happened: np.ndarray[Any, Any], *, what: str, bins: int = 10
-) -> str:
-    """How often it happened where the model said so: on the diagonal, probabilities mean what they say.
-
-    Args:
-        probability: [n]; of the event.
-        happened: [n]; bool.
-        what: The event, for the axis.
-        bins: Bins of equal width; a larger point holds more rows.
-    """
-    said, seen, rows = reliability(probability, happened, bins=bins)
+def calibration_plot(found: Reliability) -> str:
+    """On the diagonal, probabilities mean what they say; a larger point holds more rows."""
+    said, seen = [one.said for one in found.bins], [one.seen for one in found.bins]
+    rows = np.array([one.rows for one in found.bins], dtype=np.float64)
     with figure(4.6, 3.6) as (axes, finish):
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.4, linestyle=(0, (4, 3)))
         sizes = 18 + 90 * np.sqrt(rows / rows.max())
@@ -33,38 +26,31 @@ def calibration_plot(
         axes.scatter(said, seen, s=sizes, color=ACCENT, zorder=3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel(f"predicted: {what}")
+        axes.set_xlabel(f"predicted: {found.event}")
         axes.set_ylabel("observed share")
         return finish("Calibration: predicted probability against observed share")
 
 
-def reliability(
-    probability: np.ndarray[Any, Any], happened: np.ndarray[Any, Any], *, bins: int
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """(mean probability, share that happened, rows) of each bin that has rows; bins are equally wide.
-
-    Bins with equally many rows would crowd at zero where the event is rare.
-    """
-    places = np.clip((probability * bins).astype(np.int64), 0, bins - 1)
-    used = np.unique(places)
-    said = np.array([probability[places == place].mean() for place in used])
-    seen = np.array([happened[places == place].mean() for place in used])
-    rows = np.array([(places == place).sum() for place in used])
-    return said, seen, rows
-
-
 def residual_plot(
-    truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], *, what: str, seed: int
+    truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], found: Residuals, *, seed: int
 ) -> str:
-    """Error against prediction; a band around zero without a pattern is what one hopes for."""
+    """Error against prediction, with the median and the middle 90 % by predicted value.
+
+    A band around zero without a pattern is what one hopes for.
+    """
     rows = np.arange(len(truth))
     if len(rows) > MAX_POINTS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, size=MAX_POINTS, replace=False))
     error = truth[rows] - prediction[rows]
+    said = [one.said for one in found.bins]
     with figure(4.6, 3.6) as (axes, finish):
         axes.axhline(0, color=FAINT, linewidth=1.4)
         axes.scatter(prediction[rows], error, s=9, color=ACCENT, alpha=0.35, linewidths=0)
-        axes.set_xlabel(f"predicted {what}")
+        for place, style in ((0, (0, (4, 3))), (len(QUANTILES) // 2, "-"), (-1, (0, (4, 3)))):
+            axes.plot(
+                said, [one.errors[place] for one in found.bins], color=SECOND, linewidth=1.4, linestyle=style
+            )
+        axes.set_xlabel(f"predicted {found.target}")
         axes.set_ylabel("true minus predicted")
         return finish("Residuals: error against prediction")
 

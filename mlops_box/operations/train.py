@@ -271,6 +271,7 @@ class _Training:
         answers = evaluate.answer(model, table.take(pa.array(trained.test)))
         by = evaluate.slice_columns(declared.gates, trained.signature)
         metrics, slices = evaluate.measure(answers, trained.signature, by=by)
+        reliability, residuals = evaluate.calibrate(answers, trained.signature)
         comparison = self._compare(answers, trained)
         parity = gates.parity_gate(
             passed=trained.parity.passed,
@@ -288,6 +289,8 @@ class _Training:
             metrics=metrics,
             slices=slices,
             comparison=comparison,
+            reliability=reliability,
+            residuals=residuals,
         )
         return Found(
             project=self.project,

@@ -153,32 +153,24 @@ def _pictures(found: Found, metric: str) -> list[Picture]:
 
     from mlops_box.evaluation import plots
     from mlops_box.evaluation.card import Picture
-    from mlops_box.evaluation.metrics import class_index
 
-    signature, answers = found.trained.signature, found.answers
-    seed = found.project.declaration.model.seed
-    pictures = []
-    if signature.classes is None:
-        prediction = np.asarray(answers.output.prediction, dtype=np.float64)
-        svg = plots.residual_plot(answers.truth, prediction, what=signature.target, seed=seed)
+    evaluation, pictures = found.evaluation, []
+    if evaluation.residuals is not None:
+        prediction = np.asarray(found.answers.output.prediction, dtype=np.float64)
+        seed = found.project.declaration.model.seed
+        svg = plots.residual_plot(found.answers.truth, prediction, evaluation.residuals, seed=seed)
         note = (
-            "The error of each held-out row against its prediction; a pattern is something the model missed."
+            "The error of each held-out row against its prediction, with the median and the middle 90 % by predicted "
+            "value; a pattern is something the model missed."
         )
         pictures.append(Picture("Residuals", note, svg))
-    else:
-        assert answers.output.probability is not None
-        index = class_index(answers.truth, signature.classes)
-        if signature.task == "binary":
-            said, happened = answers.output.probability[:, 1], index == 1
-            what = f"{signature.target} = {signature.classes[1]}"
-        else:
-            said, happened = answers.output.probability.max(axis=1), index == answers.output.label
-            what = f"its answer for {signature.target} is right"
-        svg = plots.calibration_plot(np.asarray(said, dtype=np.float64), happened, what=what)
+    if evaluation.reliability is not None:
+        said = evaluation.reliability
         note = (
-            "Near the diagonal, a predicted probability means what it says; a larger point holds more rows."
+            "Near the diagonal, a predicted probability means what it says; a larger point holds more rows. "
+            f"Brier score {said.brier:.4g}, expected calibration error {said.ece:.4g}."
         )
-        pictures.append(Picture("Calibration", note, svg))
+        pictures.append(Picture("Calibration", note, plots.calibration_plot(said)))
     if found.evaluation.importance:
         svg = plots.importance_plot(found.evaluation.importance, metric=metric)
         note = f"By how much {metric} worsens on held-out rows when one feature is shuffled; correlated features share it."

@@ -31,6 +31,7 @@ from mlops_box.monitoring.profile import summarize_profile
 from mlops_box.monitoring.reference import PREDICTION, Reference
 from mlops_box.operations.steps import DirectSteps
 from mlops_box.operations.train import train
+from mlops_box.operations.views import version_detail
 
 T = TypeVar("T")
 STEPS = ["snapshot", "split", "fit", "evaluate", "explain", "register", "promote"]
@@ -75,6 +76,13 @@ def test_a_regression_project_goes_from_file_to_champion(box: Box, tmp_path: Pat
     assert evaluation["metrics"] == version.metrics
     assert [item["feature"] for item in evaluation["importance"]] == ["area", "town"]
     assert sum(part["rows"] for part in evaluation["slices"]) == evaluation["rows_test"]
+    errors = version_detail(box, version.ref).calibration.residuals
+    assert errors is not None
+    assert errors.rows == sum(one.rows for one in errors.bins) == evaluation["rows_test"]
+    assert errors.to_dict() == evaluation["residuals"] | {
+        "bins": tuple(one | {"errors": tuple(one["errors"])} for one in evaluation["residuals"]["bins"]),
+        "errors": tuple(evaluation["residuals"]["errors"]),
+    }
     assert version.lineage["seed"] == 0
     assert version.lineage["git"] is None
     assert box.ledger.first_broken() is None
@@ -90,7 +98,14 @@ def test_a_binary_project_with_a_boolean_target_goes_from_file_to_champion(box: 
     assert version.metrics["auc"] > 0.8
     reference = Reference.from_bytes(box.models.file(version, REFERENCE_FILE))
     assert PREDICTION in reference.names
-    assert "Calibration" in box.models.file(version, CARD_FILE).decode()
+    said = version_detail(box, version.ref).calibration.reliability
+    assert said is not None
+    assert said.event == "left = true"
+    assert said.brier == pytest.approx(version.metrics["brier"])
+    assert 0 <= said.ece < 0.2
+    card = box.models.file(version, CARD_FILE).decode()
+    assert "Calibration" in card
+    assert f"expected calibration error {said.ece:.4g}" in card
     table = pa.table({"calls": [0, 19], "plan": ["basic", "gold"]})
     output = load(box, version).predict(encode_table(table, version.signature))
     assert output.probability is not None

@@ -93,9 +93,11 @@ def start(folder: Path, home: Path) -> Iterator[Callable[[], subprocess.Popen[st
         started.append(
             subprocess.Popen(
                 [sys.executable, "-m", "mlops_box", "train", "--project", str(folder), "--direct"],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
                 env={**os.environ, "MLOPS_BOX_HOME": str(home)},
-            )  # fmt: skip
+            )
         )
         return started[-1]
 
@@ -169,7 +171,12 @@ def test_the_curve_of_a_running_training_grows_and_a_resumed_one_tells_what_is_l
     with Box.open(home, read_only=True) as box:
         progress = resumed.epochs.progress(box.clock.now())
     # Epochs told again from the checkpoint took no time: nothing is known before this process has done one.
-    assert (progress.done, progress.resumed_after, progress.seconds_each, progress.left_s) == (3, 3, None, None)
+    assert (progress.done, progress.resumed_after, progress.seconds_each, progress.left_s) == (
+        3,
+        3,
+        None,
+        None,
+    )
     assert [step for step, _ in resumed.points["train_loss"]] == [1, 2, 3]
 
     tickets.write_text("2")

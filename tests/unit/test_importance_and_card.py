@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from xml.etree import ElementTree
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from mlops_box.data.values import Column, RuleHit, Snapshot, Verdict
+from mlops_box.evaluation.calibration import Reliability, Residuals, reliability, residuals
 from mlops_box.evaluation.card import CardFacts, Picture, describe_use, metric_lines, render_card
 from mlops_box.evaluation.compare import Comparison
 from mlops_box.evaluation.importance import Importance, permutation_importance
-from mlops_box.evaluation.plots import calibration_plot, importance_plot, reliability, residual_plot
+from mlops_box.evaluation.plots import calibration_plot, importance_plot, residual_plot
 from mlops_box.evaluation.slices import Slice
 from mlops_box.models.encode import Tensors
 from mlops_box.models.runtime import Output
@@ -57,22 +59,45 @@ def test_importance_ranks_the_feature_that_the_model_uses() -> None:
 def test_calibration_bins_hold_the_observed_share() -> None:
     probability = np.array([0.1] * 10 + [0.9] * 10)
     happened = np.array([False] * 9 + [True] + [True] * 8 + [False] * 2)
-    said, seen, rows = reliability(probability, happened, bins=2)
-    assert said == pytest.approx([0.1, 0.9])
-    assert seen == pytest.approx([0.1, 0.8])
-    assert rows.tolist() == [10, 10]
+    found = reliability(probability, happened, event="left = true", bins=2)
+    assert [one.said for one in found.bins] == pytest.approx([0.1, 0.9])
+    assert [one.seen for one in found.bins] == pytest.approx([0.1, 0.8])
+    assert [one.rows for one in found.bins] == [10, 10]
+    assert found.ece == pytest.approx((10 * 0.0 + 10 * 0.1) / 20)
+    assert found.brier == pytest.approx((9 * 0.01 + 0.81 + 8 * 0.01 + 2 * 0.81) / 20)
+    assert Reliability.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_residuals_are_told_by_predicted_value_with_about_as_many_rows_each() -> None:
+    prediction = np.arange(200, dtype=np.float64)
+    truth = prediction + np.where(prediction < 100, 1.0, 3.0)
+    found = residuals(truth, prediction, target="y")
+    assert [one.rows for one in found.bins] == [20] * 10
+    assert found.mean == pytest.approx(2.0)
+    assert found.errors == pytest.approx((1.0, 1.0, 2.0, 3.0, 3.0))
+    assert [one.errors[2] for one in found.bins] == pytest.approx([1.0] * 5 + [3.0] * 5)
+    assert all(one.seen - one.said == pytest.approx(one.errors[2]) for one in found.bins)
+    assert Residuals.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_residuals_of_few_rows_or_one_prediction_are_one_bin() -> None:
+    few = residuals(np.array([1.0, 2.0]), np.array([1.0, 1.5]), target="y")
+    same = residuals(np.arange(500.0), np.full(500, 7.0), target="y")
+    assert [one.rows for one in few.bins] == [2]
+    assert [(one.said, one.rows) for one in same.bins] == [(7.0, 500)]
 
 
 def test_plots_are_the_same_bytes_each_time_and_well_formed() -> None:
     random = np.random.default_rng(0)
     truth, prediction = random.normal(size=2000), random.normal(size=2000)
-    made = [residual_plot(truth, prediction, what=EVIL, seed=3) for _ in range(2)]
+    errors = residuals(truth, prediction, target=EVIL)
+    made = [residual_plot(truth, prediction, errors, seed=3) for _ in range(2)]
     assert made[0] == made[1]
     pictures = [
         made[0],
         importance_plot([Importance(EVIL, 1.0, 0.1)], metric="mae"),
-        calibration_plot(random.uniform(size=50), random.uniform(size=50) < 0.5, what=EVIL),
-        calibration_plot(np.full(5, 0.5), np.array([True] * 5), what="constant"),
+        calibration_plot(reliability(random.uniform(size=50), random.uniform(size=50) < 0.5, event=EVIL)),
+        calibration_plot(reliability(np.full(5, 0.5), np.array([True] * 5), event="constant")),
     ]
     for picture in pictures:
         ElementTree.fromstring(picture)

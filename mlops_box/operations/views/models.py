@@ -12,6 +12,7 @@ from mlops_box.errors import NotFoundError
 from mlops_box.ids import parse_ref
 from mlops_box.ledger import Entry
 from mlops_box.models.values import CARD_FILE, GateResult, Signature
+from mlops_box.operations.calibration import Calibration, stored_calibration
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import mapping, moment, number, sequence
 
@@ -91,6 +92,7 @@ class VersionDetail:
     gates: tuple[GateResult, ...]
     lineage: dict[str, Any]
     files: tuple[VersionFile, ...]
+    calibration: Calibration
     card: str | None
     alerts: tuple[str, ...]
     acts: tuple[Entry, ...]
@@ -218,6 +220,7 @@ def version_detail(box: Box, ref: str) -> VersionDetail:
         gates=tuple(_gate(item) for item in sequence(row["gates"]) if isinstance(item, dict)),
         lineage=mapping(row["lineage"]),
         files=files,
+        calibration=stored_calibration(box, {file.name: file.digest for file in files}),
         card=str(box.objects.path(card)) if card and box.objects.exists(card) else None,
         alerts=tuple(
             found["id"]
