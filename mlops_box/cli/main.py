@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show what runs, what serves and what is wrong."),
     "predict": ("predict", "Predict rows with a model."),
     "score": ("score", "Predict a whole file with a model."),
+    "requests": ("requests", "The newest answered requests, from the prediction log."),
     "feedback": ("feedback", "Send ground truth for earlier predictions."),
     "monitor": ("monitor", "Compare live traffic with the reference, alert, decide."),
     "tui": ("tui", "Open the terminal screen."),

@@ -184,7 +184,7 @@ def part_bytes(table: pa.Table) -> bytes:
 
 def _add_predictions(builder: _Builder, record: PredictionRecord, signature: Signature | None) -> None:
     at = _from_us(record.at_us)
-    rows, columns = record.rows, _columns_of(record.rows, signature)
+    rows, columns = record.rows, columns_of(record.rows, signature)
     times = columns(record.time_column) if record.time_column else []
     count = len(rows)
     values: dict[str, list[Any]] = {
@@ -241,7 +241,7 @@ def _or_none(values: Sequence[Any] | None, count: int) -> list[Any]:
     return [None] * count if values is None else list(values)
 
 
-def _columns_of(
+def columns_of(
     rows: Sequence[dict[str, Any]] | Columns, signature: Signature | None
 ) -> Callable[[str], list[Any]]:
     """Gives a column's values by its name; ``None`` where there is none."""
