@@ -40,7 +40,7 @@ class EmbeddedDatabase(Database):
     def tuples(self, sql: str, parameters: Sequence[Any] = ()) -> list[Tuple]:
         """All rows of one query as plain tuples: a third of the time of :meth:`read`."""
         try:
-            found: list[Tuple] = self._connection().conn.execute(sql, parameters).fetchall()
+            found: list[Tuple] = self._connection().execute(sql, parameters).fetchall()
         except sqlite.Error:
             with translated(self.path):
                 raise

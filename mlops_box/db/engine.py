@@ -8,15 +8,18 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pysqlite3.dbapi2 as sqlite
-import sqlite_utils
 
 from mlops_box.clock import Clock, SystemClock
 from mlops_box.db.migrate import migrate
 from mlops_box.errors import BoxError, BusyError, IntegrityError, StorageError
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 Row = dict[str, Any]
 
@@ -78,9 +81,16 @@ class _Handle:
     """One thread's connection; closed when the thread that owns it is gone."""
 
     def __init__(self, raw: Any):
-        self.connection = sqlite_utils.Database(raw)
+        self.raw = raw
         self.pid = os.getpid()
         weakref.finalize(self, _close_in, self.pid, raw)
+
+    @cached_property
+    def writer(self) -> sqlite_utils.Database:
+        # It brings numpy along, 0.16 s: whoever only reads (the terminal, a command that shows) does without.
+        import sqlite_utils
+
+        return sqlite_utils.Database(self.raw)
 
 
 def _close_in(pid: int, raw: Any) -> None:
@@ -119,17 +129,20 @@ class Database:
                 _make_private(path)
             connection = self._connection()
             if not read_only:
-                _use_wal(connection.conn)
-            self._bring_up(connection.conn, clock or SystemClock())
+                _use_wal(connection)
+            self._bring_up(connection, clock or SystemClock())
 
     def _bring_up(self, raw: Any, clock: Clock) -> None:
         """Bring the file up to this program's schema."""
         migrate(raw, path=self.path, clock=clock, read_only=self.read_only)
 
-    def _connection(self) -> sqlite_utils.Database:
+    def _connection(self) -> Any:
+        return self._handle().raw
+
+    def _handle(self) -> _Handle:
         handle: _Handle | None = getattr(self._local, "handle", None)
         if handle is not None and handle.pid == os.getpid():
-            return handle.connection
+            return handle
         if handle is not None:
             self._inherited.append(handle)
         mode = "ro" if self.read_only else "rwc"
@@ -149,12 +162,12 @@ class Database:
         self._local.handle = handle
         with self._lock:
             self._handles.add(handle)
-        return handle.connection
+        return handle
 
     def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
         """All rows of one query, as dicts."""
         with translated(self.path):
-            return _rows(self._connection().conn.execute(sql, parameters))
+            return _rows(self._connection().execute(sql, parameters))
 
     def one(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Row | None:
         """The first row of one query, or ``None``."""
@@ -170,8 +183,8 @@ class Database:
         and then writes fails at once when another process wrote in between.
         """
         with translated(self.path):
-            connection = self._connection()
-            raw = connection.conn
+            handle = self._handle()
+            raw, connection = handle.raw, handle.writer
             if raw.in_transaction:
                 with connection.atomic():
                     yield Transaction(connection)
@@ -188,7 +201,7 @@ class Database:
     def data_version(self) -> int:
         """Changes when another connection has committed: cheap to poll (``PRAGMA data_version``)."""
         with translated(self.path):
-            return int(self._connection().conn.execute("PRAGMA data_version").fetchone()[0])
+            return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
 
     def check(self) -> list[str]:
         """What ``PRAGMA integrity_check`` finds; empty when all is well."""
@@ -201,13 +214,13 @@ class Database:
             _make_private(target)
             with contextlib.closing(sqlite.connect(str(target))) as copy:
                 copy.execute("PRAGMA synchronous=FULL")
-                self._connection().conn.backup(copy)
+                self._connection().backup(copy)
 
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
             for handle in list(self._handles):
-                _close_in(handle.pid, handle.connection.conn)
+                _close_in(handle.pid, handle.raw)
             self._handles.clear()
         self._local = threading.local()
 
