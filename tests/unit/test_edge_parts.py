@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pytest
 
 from mlops_box.edge.bom import ml_bom
+from mlops_box.edge.device.unpack import sync_tree
 from mlops_box.edge.install_files import README, UNIT, install_files
 from mlops_box.edge.quantise import Int8Report, judge_int8
 from mlops_box.edge.slim import slim_wheel
@@ -201,6 +203,32 @@ def ticking(float32_s: float, int8_s: float) -> Callable[[], float]:
                 yield now
 
     return times().__next__
+
+
+def test_what_is_installed_leaves_the_memory_once_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts: list[tuple[str, str]] = []
+    name = lambda descriptor: Path(os.readlink(f"/proc/self/fd/{descriptor}")).name  # noqa: E731
+    synced, given_up = os.fsync, os.posix_fadvise
+
+    def fsync(descriptor: int) -> None:
+        acts.append(("synced", name(descriptor)))
+        synced(descriptor)
+
+    def advise(descriptor: int, offset: int, length: int, advice: int) -> None:
+        assert (offset, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED)
+        acts.append(("given up", name(descriptor)))
+        given_up(descriptor, offset, length, advice)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    (tmp_path / "layer/site").mkdir(parents=True)
+    (tmp_path / "layer/site/library.so").write_bytes(elf(X86))
+    (tmp_path / "layer/layer.json").write_bytes(b"{}")
+    sync_tree(tmp_path / "layer")
+    for file in ("library.so", "layer.json"):
+        assert acts.index(("synced", file)) < acts.index(("given up", file))
 
 
 def test_int8_is_used_where_it_is_smaller_faster_and_as_good() -> None:
