@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ PROBABILITY = "probability"
 CPU_PROVIDER = "CPUExecutionProvider"
 # onnxruntime's name of where a model runs, with options where there are some.
 Provider = str | tuple[str, dict[str, str]]
-# Model bytes, session options, providers in the order of preference; gives an ``onnxruntime.InferenceSession``.
-MakeSession = Callable[[bytes, Any, list[Provider]], Any]
+# Model bytes or a file's name, session options, providers in the order of preference; gives an
+# ``onnxruntime.InferenceSession``.
+MakeSession = Callable[[bytes | str, Any, list[Provider]], Any]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class OnnxModel:
     """A packed model, loaded; safe to call from several threads.
 
     Args:
-        packed: The bytes of ``packed.onnx``.
+        packed: The bytes of ``packed.onnx``, which stay in memory beside the session; or the file, where a signature vouches
+            for it.
         signature: Its inputs and outputs.
         threads: Threads within one call; 1 is best for small batches and leaves the other cores to other requests.
         providers: Where it may run, the first that can; see :mod:`mlops_box.models.devices`.
@@ -117,7 +120,7 @@ class OnnxModel:
 
     def __init__(
         self,
-        packed: bytes,
+        packed: bytes | Path,
         signature: Signature,
         *,
         threads: int = 1,
@@ -128,7 +131,7 @@ class OnnxModel:
         import onnxruntime
 
         if inspect:
-            inspect_model(packed)
+            inspect_model(packed if isinstance(packed, bytes) else packed.read_bytes())
         self._signature = signature
         self._failures = _runtime_errors()
         options = onnxruntime.SessionOptions()
@@ -138,7 +141,9 @@ class OnnxModel:
         # Waiting threads sleep: a spinning pool takes whole cores from the other processes of the box.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = (make_session or onnxruntime.InferenceSession)(packed, options, list(providers))
+            self._session = (make_session or onnxruntime.InferenceSession)(
+                packed if isinstance(packed, bytes) else str(packed), options, list(providers)
+            )
             self.provider = str(self._session.get_providers()[0])
         except self._failures as error:
             raise IntegrityError(f"onnxruntime cannot load the model: {_first_line(error)}") from error

@@ -14,7 +14,7 @@ import pytest
 from mlops_box.edge.device.errors import Refused
 from mlops_box.edge.device.log import PREDICTION, TRUTH, WINDOW, RingLog
 from mlops_box.edge.device.place import Place
-from mlops_box.edge.device.probe import Counts, announced, counts, is_ready
+from mlops_box.edge.device.probe import Counts, announced, counts, is_ready, rss_bytes
 from mlops_box.edge.device.server.tokens import FileTokens
 from mlops_box.models.golden import Golden
 from mlops_box.monitoring.counts import WindowCounts
@@ -35,13 +35,20 @@ REFERENCE = pa.table({"a": RNG.uniform(0, 100, 500), "b": RNG.normal(size=500)})
 
 
 def fill(
-    place: Place, name: str, number: int, weight: float = 1.0, *, wrong: bool = False, **more: Any
+    place: Place,
+    name: str,
+    number: int,
+    weight: float = 1.0,
+    *,
+    wrong: bool = False,
+    busy: int = 0,
+    **more: Any,
 ) -> None:
     """A version whose answer to a = 1, b = 0 is its weight."""
     golden = Golden(({"a": 1.0, "b": 0.0},), prediction=(weight + wrong,))
     more = {"project": RATE_PROJECT, **more}
     fill_slot(
-        place, name, "rates", number, packed=rate_model(weight), signature=RATE, golden=golden, reference=REFERENCE, **more
+        place, name, "rates", number, packed=rate_model(weight, busy=busy), signature=RATE, golden=golden, reference=REFERENCE, **more
     )  # fmt: skip
 
 
@@ -156,6 +163,22 @@ def test_a_model_only_update_takes_over_in_place_without_a_dropped_request(place
     for one in windows:
         counted[one["number"]] += WindowCounts.from_dict(one["counts"]).rows
     assert counted == {number: numbers.count(number) for number in (1, 2)}
+
+
+def test_a_large_model_is_in_memory_once_also_after_it_was_replaced(place: Place) -> None:
+    width = 3000
+    model_bytes = 4 * width * width
+    with running_device(place, "a") as server:
+        small_bytes = rss_bytes(server.process.pid)
+    for slot, number in (("a", 1), ("b", 2)):
+        fill(place, slot, number, busy=width)
+    with running_device(place, "a") as server:
+        server.call("POST", "/models/rates/predict", {"rows": [{"a": 1.0, "b": 0.0}]})
+        once_bytes = rss_bytes(server.process.pid)
+        serve_slot(place, "b")
+        wait_until(lambda: server.said()["slot"] == "b")
+        wait_until(lambda: rss_bytes(server.process.pid) - small_bytes < 1.6 * model_bytes)
+    assert once_bytes - small_bytes < 1.6 * model_bytes
 
 
 def test_a_version_of_another_runtime_ends_the_server_with_the_code_that_asks_for_a_restart(

@@ -133,7 +133,10 @@ def _add_answers(tally: _Tally, answers: Answers, rows: int) -> None:
 
 @dataclass
 class _Open:
-    served: Served
+    # Not the version itself: a window may be open for an hour after its version was replaced, and models are large.
+    model: str
+    number: int
+    digest: str
     start_us: int
     width_us: int
     by: str
@@ -144,8 +147,8 @@ class _Open:
         """The record's body."""
         return json.dumps(
             {
-                "model": self.served.model,
-                "number": self.served.number,
+                "model": self.model,
+                "number": self.number,
                 "starts_at": utc_text(self.start_us),
                 "ends_at": utc_text(self.start_us + self.width_us),
                 "by": self.by,
@@ -188,7 +191,10 @@ class Histograms:
             found = self._open.get(key)
             if found is None:
                 tally = WindowTally(served)
-                found = self._open[key] = _Open(served, start_us, window_us(served), by, now_s, tally)
+                width_us = window_us(served)
+                found = self._open[key] = _Open(
+                    served.model, served.number, served.digest, start_us, width_us, by, now_s, tally
+                )
             found.tally.add(tensors, answers)
 
     def due(self, now_s: float, every: bool = False) -> list[str]:
@@ -202,7 +208,7 @@ class Histograms:
                 if every or is_old or position < surplus:
                     del self._open[key]
                     seen = Seen(window.start_us, window.width_us, False, window.tally.value())
-                    self._closed.append((window.served.digest, seen))
+                    self._closed.append((window.digest, seen))
                     bodies.append(window.body())
             return bodies
 
@@ -218,7 +224,7 @@ class Histograms:
             now = [
                 Seen(window.start_us, window.width_us, True, window.tally.value())
                 for window in self._open.values()
-                if window.served.digest == served.digest
+                if window.digest == served.digest
             ]
         yield from sorted(closed, key=lambda seen: seen.start_us)
         yield from sorted(now, key=lambda seen: seen.start_us)

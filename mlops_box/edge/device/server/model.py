@@ -13,6 +13,7 @@ from mlops_box.models.signature import Signature
 from mlops_box.monitoring.reference import Reference
 from mlops_box.serving.door import Door
 from mlops_box.serving.log_view import LogView
+from mlops_box.serving.memory import give_back
 from mlops_box.serving.row_model import RowModel
 from mlops_box.serving.truth import TruthReader
 
@@ -78,7 +79,7 @@ def load(folder: Path, model: str, number: int, digest: str) -> Served:
     signature, golden = _signature(folder), Golden.from_json(_file(folder, "golden.json"))
     contract = Contract.from_bytes(_file(folder, "contract.json"))
     reference = Reference.from_bytes(_file(folder, "reference.json"))
-    loaded = OnnxModel(_file(folder, "packed.onnx"), signature, inspect=False)
+    loaded = OnnxModel(folder / "model" / "packed.onnx", signature, inspect=False)
     problems = (
         check_golden(loaded, golden) if golden.rows else ["there are no golden rows to prove the model on"]
     )
@@ -86,6 +87,7 @@ def load(folder: Path, model: str, number: int, digest: str) -> Served:
         raise IntegrityError(
             f"{model}@{number} fails its golden rows: {problems[0]}", details={"problems": problems}
         )
+    give_back()
     return Served(model, number, digest, loaded, contract, reference)
 
 

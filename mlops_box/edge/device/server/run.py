@@ -97,11 +97,17 @@ def _serve(place: Place, options: Options) -> int:
     if slot is None:
         raise UsageError(f"slot {name} is empty", hint="mlops-edge install BUNDLE")
     boot, clock = boot_id(place), SystemClock()
-    served = load(place.bundle(name), slot.model, slot.number, slot.version_digest)
     ring = RingLog(place.log, int(read_limits(place.slot(name))["log_bytes"]))
     histograms = Histograms()
     recorder = Recorder(ring, boot, histograms, clock)
-    device = Device(served, ring, recorder, histograms, clock)
+    # Nobody but the device holds the version: one that was replaced leaves the memory.
+    device = Device(
+        load(place.bundle(name), slot.model, slot.number, slot.version_digest),
+        ring,
+        recorder,
+        histograms,
+        clock,
+    )
     server = EdgeServer(App(device, guard, authorizer, _outbox(place)), options.host, options.port)
 
     def announce(serving: str) -> None:

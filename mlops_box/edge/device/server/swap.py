@@ -7,6 +7,7 @@ import time
 from typing import Callable
 
 from mlops_box.errors import BoxError
+from mlops_box.serving.memory import give_back
 
 from ..errors import Refused
 from ..place import Place
@@ -98,6 +99,7 @@ class Follower:
             self._device.swap_failed(slot.model, error)
             return
         self._device.swap(served, time.monotonic() - started_s)
+        give_back()
         self._serving, self._refused = wanted, None
         tell(f"{slot.version} serves")
         self._on_swap(wanted[0])
