@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mlops_box.edge.device import rescue as rescue_module
 from mlops_box.edge.device import state as state_module
 from mlops_box.edge.device.admission import Overrides
+from mlops_box.edge.device.child import Address
 from mlops_box.edge.device.choice import choose
 from mlops_box.edge.device.errors import Refused
+from mlops_box.edge.device.health import Patience
 from mlops_box.edge.device.outcome import confirm, count_attempt, roll_back
 from mlops_box.edge.device.state import load
+from mlops_box.edge.device.supervise import Supervisor
 from tests.edge_case import Packer, content, put, put_confirmed
 from tests.edge_faults import ACTS, Act, Case, Devices, stage_cases, starts
 
@@ -72,6 +79,51 @@ def test_an_attempt_that_cannot_be_written_down_is_not_made(
 
     monkeypatch.setattr(state_module, "write_whole", full)
     assert starts(place) == "pump@1"
+
+
+def test_a_full_disk_is_not_tried_ten_times_a_second(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = devices.device("served")
+    put(place, Packer(number=2).pack())
+    tried_s: list[float] = []
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def tell(line: str) -> None:
+        if line.startswith("no attempt"):
+            tried_s.append(time.monotonic())
+
+    monkeypatch.setattr(state_module, "write_whole", full)
+    supervisor = Supervisor(place, Address("127.0.0.1", 0), Patience(), tell)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        end = time.monotonic() + 120
+        # The first is the start's own.
+        while len(tried_s) < 4 and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        supervisor.stop()
+        thread.join()
+    waits_s = [later - earlier for earlier, later in itertools.pairwise(tried_s[1:])]
+    assert waits_s[0] >= 1.0
+    assert waits_s[1] >= 2.0
+
+
+def test_a_state_that_is_damaged_on_a_full_disk_keeps_nothing_from_serving(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = devices.device("updated")
+    place.state.unlink()
+    place.state.write_bytes(b"{")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rescue_module, "save", full)
+    assert starts(place) == "pump@2"
 
 
 def test_a_damaged_slot_gives_way_to_the_one_before(devices: Devices) -> None:

@@ -209,8 +209,10 @@ def test_what_is_installed_leaves_the_memory_once_it_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acts: list[tuple[str, str]] = []
-    name = lambda descriptor: Path(os.readlink(f"/proc/self/fd/{descriptor}")).name  # noqa: E731
     synced, given_up = os.fsync, os.posix_fadvise
+
+    def name(descriptor: int) -> str:
+        return Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
 
     def fsync(descriptor: int) -> None:
         acts.append(("synced", name(descriptor)))

@@ -28,7 +28,11 @@ def load_or_rescue(place: Place, tell: Callable[[str], None]) -> State:
         tell(f"{refused.message}; making a new one from the slots")
         with locked(place.state_lock):
             state = _from_slots(place, refused.message)
-            save(place, state)
+            try:
+                save(place, state)
+            except OSError as error:
+                # What was confirmed serves all the same: the next look finds the damage again.
+                tell(f"state.json cannot be written: {error}")
         return state
 
 

@@ -150,6 +150,15 @@ def load(place: Place) -> State:
         raise Refused(f"state.json is damaged: {error!r}", rule="state.damaged") from error
 
 
+def stamp(place: Place) -> object:
+    """Differs once the state was replaced; ``None`` where there is none."""
+    try:
+        found = place.state.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
 def save(place: Place, state: State) -> None:
     """Replace the file in one rename.
 

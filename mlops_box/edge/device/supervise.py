@@ -20,6 +20,7 @@ from .place import Place
 from .probe import Announced, announced, counts, is_alive, is_ready, rss_bytes
 from .rescue import load_or_rescue
 from .slots import read_manifest
+from .state import stamp
 
 TICK_S = 0.1
 LOOK_S = 1.0
@@ -27,6 +28,7 @@ TURN_S = 5.0
 HANG_S = 2.0
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 2.0
+LONGEST_LOOK_S = 30.0
 
 
 @dataclass
@@ -40,6 +42,9 @@ class Life:
     ready_since: float | None = None
     alive_at: float = 0.0
     looked_at: float = 0.0
+    state_seen: object = None
+    state_again_at: float = 0.0
+    state_wait_s: float = LOOK_S
 
 
 class Supervisor:
@@ -155,6 +160,8 @@ class Supervisor:
 
     def _follow(self, life: Life) -> Life:
         """Begin a trial that was armed meanwhile, or turn to what was chosen otherwise; the server sees it as well."""
+        if not self._is_due(life):
+            return life
         state = load_or_rescue(self._place, self._tell)
         fresh = state.trial is not None and not state.trial.begun
         if not fresh and state.serving in (life.choice.name, None):
@@ -168,6 +175,18 @@ class Supervisor:
         following = self._life(choice)
         following.turned = True
         return following
+
+    def _is_due(self, life: Life) -> bool:
+        """Whether to look at the state: at once where it was replaced, else less and less often.
+
+        What could not be done on a full disk is tried again, and each try hashes the slots.
+        """
+        now, seen = time.monotonic(), stamp(self._place)
+        if seen == life.state_seen and now < life.state_again_at:
+            return False
+        life.state_wait_s = LOOK_S if seen != life.state_seen else min(LONGEST_LOOK_S, 2 * life.state_wait_s)
+        life.state_seen, life.state_again_at = seen, now + life.state_wait_s
+        return True
 
     def _judge(self, child: Child, life: Life, server: Announced) -> Life | None:
         now, choice = time.monotonic(), life.choice

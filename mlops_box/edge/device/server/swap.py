@@ -13,6 +13,7 @@ from ..errors import Refused
 from ..place import Place
 from ..slots import Slot, read_slot
 from ..state import load as load_state
+from ..state import stamp as stamp_of_state
 from .device import Device
 from .journal import tell
 from .model import load
@@ -71,7 +72,7 @@ class Follower:
             Refused: The state or the slot is damaged; what serves goes on.
             OSError: They cannot be read.
         """
-        stamp = self._stamp()
+        stamp = stamp_of_state(self._place)
         if stamp == self._seen:
             return
         name = load_state(self._place).serving
@@ -103,10 +104,3 @@ class Follower:
         self._serving, self._refused = wanted, None
         tell(f"{slot.version} serves")
         self._on_swap(wanted[0])
-
-    def _stamp(self) -> object:
-        try:
-            found = self._place.state.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
