@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_box.models.signature import Feature as Feature
 from mlops_box.models.signature import Signature as Signature
-from mlops_box.project import Task
+
+if TYPE_CHECKING:
+    # The declaration's models are pydantic's: whoever only reads versions does without.
+    from mlops_box.project import Task
 
 # The files of a version, by name in its manifest.
 MODEL_FILE = "model.onnx"  # one named, typed input [n, 1] per feature: the model for everybody

@@ -60,6 +60,14 @@ class Alert:
 
 
 @dataclass(frozen=True)
+class AlertChange:
+    """What happened to one alert in this run: ``opened``, ``updated`` or ``resolved``."""
+
+    change: str
+    alert: Alert
+
+
+@dataclass(frozen=True)
 class Raised:
     """What raising did: ``opened`` a new alert, ``updated`` one with new evidence, or neither: it was known."""
 

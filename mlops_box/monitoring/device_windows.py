@@ -11,16 +11,16 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_box.canonical import canonical_json
 from mlops_box.clock import Clock, isoformat, parse_time
 from mlops_box.db import Database, Row, Transaction
 from mlops_box.monitoring.counts import CategoricalCounts, ColumnCounts, NumericCounts, WindowCounts
 from mlops_box.objects import ObjectStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TIMES = ("starts_at", "ends_at", "falls_at", "falls_until")
 FiledBy = Literal["event", "clock"]
@@ -49,6 +49,10 @@ class DeviceWindow:
 
     def of(self, rows: pa.Table) -> pa.Table:
         """Those of some sealed predictions that fall into it."""
+        # Whoever merely asks the store for counts does without: 0.12 s and 40 MB.
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         mine = pc.and_(pc.equal(rows["device"], self.device), pc.equal(rows["number"], self.number))
         if self.filed_by == "clock":
             times = rows["device_time"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.clock import isoformat
+from mlops_box.monitoring.alerts import AlertChange
 from mlops_box.monitoring.decisions import Decision
 from mlops_box.monitoring.rate import RateFinding
 from mlops_box.monitoring.values import EstimateFinding, Finding, QualityFinding, Window
@@ -15,7 +16,7 @@ from mlops_box.operations.decide import decide_for, dispatch_pending, settle
 from mlops_box.operations.edge.device_alerts import watch_devices
 from mlops_box.operations.features.parity_watch import watch_parity
 from mlops_box.operations.launch import Launcher
-from mlops_box.operations.monitor_alerts import AlertChange, update_alerts, watch_runs
+from mlops_box.operations.monitor_alerts import update_alerts, watch_runs
 from mlops_box.operations.monitor_rate import judge_traffic
 from mlops_box.operations.monitor_reference import References
 from mlops_box.operations.monitor_windows import (

@@ -12,7 +12,7 @@ from typing import Any
 from mlops_box.box import Box
 from mlops_box.clock import isoformat
 from mlops_box.data.store import Refusal
-from mlops_box.monitoring.alerts import Alert, AlertKind, Severity
+from mlops_box.monitoring.alerts import AlertChange, AlertKind, Severity
 from mlops_box.monitoring.budget import PAGE_OF
 from mlops_box.monitoring.rate import RateFinding
 from mlops_box.monitoring.values import Window
@@ -22,14 +22,6 @@ from mlops_box.runs import Run
 
 BOX = "(box)"  # the model named by alerts about runs that belong to no model
 _HISTORY = 500
-
-
-@dataclass(frozen=True)
-class AlertChange:
-    """What happened to one alert in this run: ``opened``, ``updated`` or ``resolved``."""
-
-    change: str
-    alert: Alert
 
 
 @dataclass(frozen=True)

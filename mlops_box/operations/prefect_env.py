@@ -12,8 +12,6 @@ import json
 import os
 import secrets
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +168,10 @@ def read_server(home: Home) -> PrefectServer | None:
 
 def answers(url: str, *, timeout_s: float = 2.0) -> bool:
     """Whether a GET on a loopback URL is answered with a status below 400; proxies are not asked."""
+    # Whoever only wants to know where Prefect is does without HTTP.
+    import urllib.error
+    import urllib.request
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout_s) as response:

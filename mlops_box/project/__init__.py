@@ -1,26 +1,31 @@
 """A project: ``mlops.toml`` as typed values, with errors that name file, line and key."""
 
-from mlops_box.project.declaration import (
-    BATCH_KEYS,
-    ChampionGate,
-    ColumnRule,
-    Contract,
-    Data,
-    Gates,
-    MetricGate,
-    Model,
-    Project,
-    Schedule,
-    SliceGate,
-    Split,
-    Task,
-)
-from mlops_box.project.edge import Edge
-from mlops_box.project.load import PROJECT_FILE, LoadedProject, json_schema, load_project, parse_project
-from mlops_box.project.monitor import Monitor
-from mlops_box.project.registry import ProjectRegistry, RegisteredProject
-from mlops_box.project.retrain import Retrain
-from mlops_box.project.serve import Serve
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops_box.project.declaration import (
+        BATCH_KEYS,
+        ChampionGate,
+        ColumnRule,
+        Contract,
+        Data,
+        Gates,
+        MetricGate,
+        Model,
+        Project,
+        Schedule,
+        SliceGate,
+        Split,
+        Task,
+    )
+    from mlops_box.project.edge import Edge
+    from mlops_box.project.load import PROJECT_FILE, LoadedProject, json_schema, load_project, parse_project
+    from mlops_box.project.monitor import Monitor
+    from mlops_box.project.registry import ProjectRegistry, RegisteredProject
+    from mlops_box.project.retrain import Retrain
+    from mlops_box.project.serve import Serve
 
 __all__ = [
     "BATCH_KEYS",
@@ -48,3 +53,19 @@ __all__ = [
     "load_project",
     "parse_project",
 ]
+
+# Where what is not part of the declaration itself lives.
+_HOMES = {
+    "Edge": "edge", "Monitor": "monitor", "Retrain": "retrain", "Serve": "serve",
+    "ProjectRegistry": "registry", "RegisteredProject": "registry",
+    "PROJECT_FILE": "load", "LoadedProject": "load", "json_schema": "load", "load_project": "load", "parse_project": "load",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: pydantic and its models, 0.13 s, stay out of programs that read no declaration."""
+    import importlib
+
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'declaration')}"), name)

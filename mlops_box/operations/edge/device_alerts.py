@@ -11,9 +11,7 @@ from mlops_box.clock import isoformat
 from mlops_box.edge.devices import Device
 from mlops_box.errors import UsageError
 from mlops_box.ids import parse_ref
-from mlops_box.monitoring.alerts import Severity
-from mlops_box.operations.monitor_alerts import AlertChange
-from mlops_box.project.edge import Edge
+from mlops_box.monitoring.alerts import AlertChange, Severity
 from mlops_box.units import format_duration
 
 
@@ -88,6 +86,9 @@ def _dropped(device: Device) -> Trouble | None:
 def _silent_after(box: Box, device: Device) -> timedelta:
     model = (device.serving or "").partition("@")[0]
     project = box.projects.for_model(model) if model else None
+    # The declaration's models are pydantic's: a box without devices does without.
+    from mlops_box.project import Edge
+
     return (project.declaration.edge if project else Edge()).silent_after
 
 

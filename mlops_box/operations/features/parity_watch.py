@@ -6,8 +6,8 @@ from typing import Any
 
 from mlops_box.box import Box
 from mlops_box.clock import parse_time
+from mlops_box.monitoring.alerts import AlertChange
 from mlops_box.operations.features.parity import ParityOutcome, check_parity, declared_parity
-from mlops_box.operations.monitor_alerts import AlertChange
 from mlops_box.operations.monitor_windows import Watched
 
 _EXAMPLES = 5

@@ -12,7 +12,6 @@ from mlops_box.clock import isoformat
 from mlops_box.edge.devices import Device
 from mlops_box.errors import UsageError
 from mlops_box.operations.edge.device_alerts import troubles_of
-from mlops_box.operations.monitor_reference import References
 from mlops_box.operations.views.filters import compile_filter
 from mlops_box.operations.views.paging import Page, Query
 
@@ -205,6 +204,7 @@ def _rows_received(box: Box, name: str) -> int:
 def _drift(box: Box, device: Device, limit: int = 5) -> tuple[CountedWindow, ...]:
     from mlops_box.edge.device.server.drift import column_psi
     from mlops_box.monitoring.device_windows import by_window
+    from mlops_box.operations.monitor_reference import References
 
     references, found = References(box), []
     for window, counts in by_window(box.windows.devices.latest(device.name, limit)):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
 from mlops_box.db import Row
 from mlops_box.errors import NotFoundError
-from mlops_box.features.definition import Definition
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import mapping, moment
-from mlops_box.project.features import SEPARATOR
+
+if TYPE_CHECKING:
+    from mlops_box.features.definition import Definition
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,9 @@ def feature_of(detail: FeatureViewDetail, feature: str | None) -> tuple[PinnedBy
 
 
 def _used_by(box: Box, name: str, versions: tuple[ViewVersion, ...]) -> tuple[PinnedBy, ...]:
+    # Definitions are pydantic's: a list of views does without.
+    from mlops_box.project.features import SEPARATOR
+
     numbers = {version.digest: version.version for version in versions}
     rows = box.db.read(
         "SELECT versions.model, versions.number, versions.state, versions.signature, pin.value AS digest, "
