@@ -67,21 +67,29 @@ class ServerClient:
         """
         return self._answer("GET", path, None)
 
-    def predict(self, ref: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def predict(
+        self, ref: str, rows: Sequence[dict[str, Any]], *, request_id: str | None = None
+    ) -> dict[str, Any]:
         """The server's answer: model, predictions, ids, and probabilities for classifiers.
+
+        Args:
+            request_id: By which the server's access log and traces are to know it; its own when ``None``.
 
         Raises:
             ContractViolation: A row breaks the contract.
             UnavailableError: The server does not answer.
         """
-        return self._answer("POST", f"/models/{quote(ref, safe='@')}/predict", {"rows": list(rows)})
+        path = f"/models/{quote(ref, safe='@')}/predict"
+        return self._answer("POST", path, {"rows": list(rows)}, request_id=request_id)
 
     def feedback(self, model: str, truths: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Send ground truth: ``{"id", "value"}`` each."""
         return self._answer("POST", f"/models/{quote(model, safe='@')}/feedback", {"truth": list(truths)})
 
-    def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        status, data = self._call(method, path, body, timeout_s=self._timeout_s)
+    def _answer(
+        self, method: str, path: str, body: dict[str, Any] | None, *, request_id: str | None = None
+    ) -> dict[str, Any]:
+        status, data = self._call(method, path, body, timeout_s=self._timeout_s, request_id=request_id)
         try:
             answer = json.loads(data)
         except ValueError:
@@ -93,12 +101,20 @@ class ServerClient:
         return answer
 
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None, *, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        *,
+        timeout_s: float,
+        request_id: str | None = None,
     ) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=timeout_s)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
+        if request_id is not None:
+            headers["X-Request-Id"] = request_id
         try:
             payload = json.dumps(body, default=str, allow_nan=False).encode() if body is not None else None
             connection.request(method, path, body=payload, headers=headers)

@@ -23,11 +23,11 @@ ROW = SimpleNamespace(
     id="01row", model="churn", ref="churn@3", project="churn", kind="train", state="running", aliases=()
 )
 FORM = {"reason": "because", "note": "known", "for": "2h", "project": "/p", "snapshot": "5f5f", "decision": "01d",
-        "target": "linux-arm64-cp311", "out": "churn.mbx", "break_glass": "yes"}  # fmt: skip
+        "target": "linux-arm64-cp311", "out": "churn.mbx", "break_glass": "yes", "row": "{}"}  # fmt: skip
 
 # Commands (or whole groups) that only look.
 LOOKS = {
-    "status", "dashboard", "doctor", "why", "verify", "schema", "completion", "tui", "report", "predict", "requests", "ledger",
+    "status", "dashboard", "doctor", "why", "verify", "schema", "completion", "tui", "report", "requests", "ledger",
     "data", "policy backtest", "runs list", "runs show", "models list", "models show", "models diff", "models aliases",
     "models card", "rollout list", "rollout status", "alerts list", "alerts show", "decisions list", "decisions show",
     "tokens list", "edge inspect", "edge keys show", "edge simulate", "edge targets", "edge verify",

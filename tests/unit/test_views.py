@@ -18,7 +18,15 @@ from mlops_box.box import Box
 from mlops_box.clock import FixedClock, isoformat
 from mlops_box.errors import NotFoundError, UsageError
 from mlops_box.home import Home
-from mlops_box.operations.views import Query, list_runs, read_counts, read_pulse, read_serving, run_detail
+from mlops_box.operations.views import (
+    Query,
+    ServedModel,
+    list_runs,
+    read_counts,
+    read_pulse,
+    read_serving,
+    run_detail,
+)
 from mlops_box.operations.views.serving import read_samples
 from mlops_box.operations.views.shapes import equal_width
 from mlops_box.runs import this_process
@@ -190,3 +198,27 @@ def test_a_server_that_was_not_started_died_or_is_elsewhere_is_told_apart(tmp_pa
 @given(st.text())
 def test_any_metrics_page_is_read(page: str) -> None:
     assert isinstance(read_samples(page), list)
+
+
+def served(requests: float, *, errors: float = 0.0, slow: float = 0.0) -> ServedModel:
+    latency = ((0.001, requests - slow), (0.01, requests), (float("inf"), requests))
+    return ServedModel("churn", 3, True, requests, requests, errors, 0.0, latency)
+
+
+def test_two_looks_at_the_counters_tell_of_the_time_between_them() -> None:
+    before, after = served(1000, errors=500, slow=900), served(1060, errors=503, slow=900)
+    recent = after.since(before, 30.0)
+    assert recent is not None
+    assert (recent.per_minute, recent.error_share) == (120.0, 0.05)
+    assert recent.quantile_s(0.99) == pytest.approx(0.00099)
+    assert after.quantile_s(0.5) == pytest.approx(0.0047)
+    quiet = after.since(after, 30.0)
+    assert quiet is not None
+    assert (quiet.per_minute, quiet.error_share, quiet.quantile_s(0.5)) == (0.0, None, None)
+
+
+def test_a_counter_that_went_back_tells_nothing_of_the_time_between() -> None:
+    assert served(5).since(served(1000), 30.0) is None
+    assert served(1060, errors=1).since(served(1000, errors=500), 30.0) is None
+    assert served(1060).since(served(1000), 0.0) is None
+    assert served(1060).since(ServedModel("churn", 3, True, None, None, None, None), 30.0) is None

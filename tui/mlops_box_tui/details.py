@@ -12,6 +12,7 @@ from mlops_box_tui.screens.device import DeviceScreen
 from mlops_box_tui.screens.feature import FeatureScreen
 from mlops_box_tui.screens.rollout import RolloutScreen
 from mlops_box_tui.screens.run import RunScreen
+from mlops_box_tui.screens.served import ServedScreen
 from mlops_box_tui.screens.version import VersionScreen
 
 DETAILS: dict[str, type[DetailScreen[Any]]] = {
@@ -23,4 +24,5 @@ DETAILS: dict[str, type[DetailScreen[Any]]] = {
     "device": DeviceScreen,
     "feature": FeatureScreen,
     "rollout": RolloutScreen,
+    "served": ServedScreen,
 }

@@ -12,6 +12,7 @@ from textual.dom import DOMNode
 from mlops_box_tui.acts.confirm import ActScreen
 from mlops_box_tui.app import BoxApp
 from mlops_box_tui.screens.alert import AlertScreen
+from mlops_box_tui.screens.answer import AnswerScreen
 from mlops_box_tui.screens.batch import BatchScreen
 from mlops_box_tui.screens.decision import DecisionScreen
 from mlops_box_tui.screens.detail import DetailScreen, Tab
@@ -22,6 +23,7 @@ from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.main import MainScreen
 from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.screens.run import RunScreen
+from mlops_box_tui.screens.served import ServedScreen
 from mlops_box_tui.screens.sql import SqlScreen
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.views.alerts import AlertsView
@@ -60,6 +62,8 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
     ("In a detail's text", Tab),
     ("On a run", RunScreen),
     ("On a version", VersionScreen),
+    ("On a version that serves", ServedScreen),
+    ("On an answer", AnswerScreen),
     ("On an alert", AlertScreen),
     ("On a decision", DecisionScreen),
     ("On a batch of data", BatchScreen),

@@ -13,9 +13,11 @@ from mlops_box.operations.views import Counts, ServingStatus, read_counts, read_
 from mlops_box_tui.look import Look
 from mlops_box_tui.reader import Reader, Seen
 from mlops_box_tui.settings import Settings
-from mlops_box_tui.views.serving import Traffic
+from mlops_box_tui.traffic import Traffic
 
 SERVING_EVERY_S = 2.0
+# Of versions that no server tells of any more, the newest are remembered.
+TRAFFIC_KEPT = 64
 
 
 class LiveApp(App[None]):
@@ -111,14 +113,13 @@ class LiveApp(App[None]):
 
     def _heard(self, status: ServingStatus) -> None:
         self.serving = status
-        now_s = self.box.clock.monotonic_s()
-        self.traffic = {
-            row.key: self.traffic[row.key].next(now_s, row.requests)
-            if row.key in self.traffic
-            else Traffic(now_s, row.requests)
-            for row in status.models
-            if row.requests is not None
-        }
+        now = self.box.clock.now()
+        for row in status.models:
+            if row.requests is not None:
+                before = self.traffic.pop(row.key, None)
+                self.traffic[row.key] = before.next(now, row) if before else Traffic.begun(now, row)
+        for key in list(self.traffic)[:-TRAFFIC_KEPT]:
+            del self.traffic[key]
         self.serving_heard()
         self.redraw_status()
 

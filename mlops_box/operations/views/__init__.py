@@ -39,7 +39,7 @@ from mlops_box.operations.views.models import (
 from mlops_box.operations.views.paging import Page, Query
 from mlops_box.operations.views.pulse import Counts, Pulse, read_counts, read_pulse
 from mlops_box.operations.views.runs import RunDetail, RunRow, list_runs, run_detail
-from mlops_box.operations.views.serving import ServedModel, ServingStatus, read_serving
+from mlops_box.operations.views.serving import RecentTraffic, ServedModel, ServingStatus, read_serving
 from mlops_box.operations.views.shapes import Shape
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "ProcessReading",
     "Pulse",
     "Query",
+    "RecentTraffic",
     "RunDetail",
     "RunRow",
     "ServedModel",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,19 +53,54 @@ class ServedModel:
     def key(self) -> str:
         return f"{self.model}@{self.number}"
 
+    @property
+    def ref(self) -> str:
+        """What names it in a command; the model, for its champion, where the server tells no number."""
+        return self.key if self.number is not None else self.model
+
     def quantile_s(self, share: float) -> float | None:
-        """Interpolated within its bucket, as Prometheus does; ``None`` without requests."""
-        total = self.latency[-1][1] if self.latency else 0.0
-        if total <= 0:
+        """Since the server started."""
+        return _quantile_s(self.latency, share)
+
+    def since(self, before: ServedModel, seconds: float) -> RecentTraffic | None:
+        """What was counted since an earlier look; ``None`` where that cannot be told: a counter that went back belongs to
+        another server."""
+        if seconds <= 0 or self.requests is None or before.requests is None:
             return None
-        wanted, lower, below = share * total, 0.0, 0.0
-        for bound, count in self.latency:
-            if count >= wanted and count > below:
-                if math.isinf(bound):
-                    return lower
-                return lower + (bound - lower) * (wanted - below) / (count - below)
-            lower, below = bound, count
-        return None
+        known = dict(before.latency)
+        latency = tuple((bound, count - known.get(bound, 0.0)) for bound, count in self.latency)
+        requests, errors = self.requests - before.requests, (self.errors or 0.0) - (before.errors or 0.0)
+        if requests < 0 or errors < 0 or any(count < 0 for _, count in latency):
+            return None
+        return RecentTraffic(seconds, requests, errors, latency)
+
+
+@dataclass(frozen=True)
+class RecentTraffic:
+    """What a version answered between two looks at its counters.
+
+    Attributes:
+        seconds: Between them.
+        latency: As of :class:`ServedModel`.
+    """
+
+    seconds: float
+    requests: float
+    errors: float
+    latency: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def per_minute(self) -> float:
+        return self.requests / self.seconds * 60
+
+    @property
+    def error_share(self) -> float | None:
+        """``None`` without requests."""
+        return self.errors / self.requests if self.requests else None
+
+    def quantile_s(self, share: float) -> float | None:
+        """``None`` without requests."""
+        return _quantile_s(self.latency, share)
 
 
 @dataclass(frozen=True)
@@ -175,6 +210,21 @@ def _served(model: str, number: int | None, current: bool, by_name: dict[str, li
         queued_rows=sum(sample.value for sample in waiting) if waiting and current else None,
         latency=tuple(sorted(counts.items())),
     )  # fmt: skip
+
+
+def _quantile_s(latency: Sequence[tuple[float, float]], share: float) -> float | None:
+    """Interpolated within its bucket, as Prometheus does; ``None`` without requests."""
+    total = latency[-1][1] if latency else 0.0
+    if total <= 0:
+        return None
+    wanted, lower, below = share * total, 0.0, 0.0
+    for bound, count in latency:
+        if count >= wanted and count > below:
+            if math.isinf(bound):
+                return lower
+            return lower + (bound - lower) * (wanted - below) / (count - below)
+        lower, below = bound, count
+    return None
 
 
 def _version(sample: Sample) -> tuple[str, int | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from mlops_box.box import Box
 from mlops_box.home import Home, home_from
@@ -52,10 +53,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Done:
-    """What an act did, in a line, and how to take it back where it can be."""
+    """What an act did, in a line, and how to take it back where it can be.
+
+    Attributes:
+        screen: Shows it whole, where a line is not enough.
+    """
 
     text: str
     undo: Undo | None = None
+    screen: Callable[[], Screen[None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Act(Generic[T]):
             as a process of its own.
         applies: Why it does not apply to a row; ``None`` where it does.
         needs_row: It acts on what the cursor is on; otherwise the row may be ``None``.
+        also: Another line that does the same, without ``mlops-box``; ``None`` where there is none now.
     """
 
     id: str
@@ -103,6 +110,7 @@ class Act(Generic[T]):
     run: Callable[[Box, T, Form], Done] | None = None
     applies: Callable[[T], str | None] = applies_always
     needs_row: bool = True
+    also: Callable[[Home, T, Form], str | None] = lambda _home, _row, _form: None
 
 
 # The line at the bottom has room for so many acts of a view; ? lists all that apply.

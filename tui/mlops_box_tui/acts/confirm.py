@@ -133,10 +133,14 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         return self.query_one(f"#field-{field.name}", Input)
 
     def _draw_command(self) -> None:
-        look = self.app.look
-        line = look.text(command_line(self.app.box.home, self._act.cli(self._row, self.form)), "accent")
-        line.no_wrap, line.overflow = False, "fold"
-        self.query_one("#act-command", Static).update(Text.assemble(("$ ", "dim"), line))
+        look, home, form = self.app.look, self.app.box.home, self.form
+        commands = [command_line(home, self._act.cli(self._row, form)), self._act.also(home, self._row, form)]
+        lines = []
+        for command in filter(None, commands):
+            line = look.text(command, "accent")
+            line.no_wrap, line.overflow = False, "fold"
+            lines.append(Text.assemble(("$ ", "dim"), line))
+        self.query_one("#act-command", Static).update(Group(*lines))
 
     def _focus_next(self) -> None:
         """The first field that has to be filled in, or the question."""

@@ -98,6 +98,8 @@ class Performer:
         self._note(act, row, form, done)
         if undoes is not None:
             self.journal.taken_back(undoes.number)
+        if done.screen is not None:
+            self._app.push_screen(done.screen())
 
     def _note(self, act: Act[Any], row: Any, form: Form, done: Done) -> JournalEntry:
         app = self._app

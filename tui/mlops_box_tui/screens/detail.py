@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import ContentSwitcher, DataTable, Footer, Static
 
 from mlops_box.box import Box
@@ -119,6 +120,14 @@ class DetailScreen(Acting, Screen[None], Generic[T]):
         """What is related."""
         return ()
 
+    def pane(self, name: str) -> Widget:
+        """The widget of a tab; one that is no :class:`Tab` is drawn by :meth:`draw_tab`."""
+        return Tab(id=f"tab-{name}")
+
+    async def draw_tab(self, name: str, detail: T, look: Look) -> None:
+        """Bring a tab up to date."""
+        await self.query_one(f"#tab-{name}", Tab).show(self.body(name, detail, look))
+
     def subject_of(self, detail: T) -> Any:
         """What the acts of this screen act on."""
         return None
@@ -132,15 +141,18 @@ class DetailScreen(Acting, Screen[None], Generic[T]):
         yield ViewBar([("", name) for name in tabs], id="tabs")
         with ContentSwitcher(initial=f"tab-{tabs[0]}"):
             for name in self.TABS:
-                yield Tab(id=f"tab-{name}")
+                yield self.pane(name)
             with Vertical(id=f"tab-{RELATED}"):
                 yield ResourceTable(
-                    (Column("kind", "what", 10), Column("id", "id", 30), Column("why", "why", 20, flex=True))
+                    (Column("kind", "what", 10), Column("id", "id", 30), Column("why", "why", 20, flex=True)),
+                    id=RELATED,
                 )
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#heading", Static).update(Text(" reading", style="dim"))
+        # The clock may have asked for a reading before this screen was whole.
+        if not self._drawn:
+            self.query_one("#heading", Static).update(Text(" reading", style="dim"))
         self.poll()
         self._focus_tab()
 
@@ -192,14 +204,14 @@ class DetailScreen(Acting, Screen[None], Generic[T]):
 
     async def _draw(self) -> None:
         detail, look = self.detail, self.app.look
-        if detail is None:
+        if detail is None or not self.query("#heading"):
             return
         self.query_one("#heading", Static).update(self.heading(detail, look))
         for name in self.TABS:
-            await self.query_one(f"#tab-{name}", Tab).show(self.body(name, detail, look))
+            await self.draw_tab(name, detail, look)
         self.refresh_acts()
         self._links = tuple(self.links(detail))
-        self.query_one(ResourceTable).show([
+        self.query_one(f"#{RELATED}", ResourceTable).show([
             Line(f"{place}", (look.text(link.kind), look.text(link.id, "accent"), look.text(link.why, "quiet")))
             for place, link in enumerate(self._links)
         ])  # fmt: skip
@@ -212,10 +224,12 @@ class DetailScreen(Acting, Screen[None], Generic[T]):
         self._focus_tab()
 
     def _focus_tab(self) -> None:
-        target: Any = (
-            self.query_one(ResourceTable) if self.tab == RELATED else self.query_one(f"#tab-{self.tab}")
-        )
-        target.focus()
+        # At once, not by a message: what is typed next belongs there.
+        self.set_focus(self.focus_of(self.tab))
+
+    def focus_of(self, name: str) -> Widget:
+        """What takes the keys of a tab."""
+        return self.query_one(f"#{name}" if name == RELATED else f"#tab-{name}")
 
     def action_tab(self, step: int) -> None:
         names = [*self.TABS, RELATED]
@@ -234,5 +248,7 @@ class DetailScreen(Acting, Screen[None], Generic[T]):
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         event.stop()
+        if event.data_table.id != RELATED:
+            return
         link = self._links[int(str(event.row_key.value))]
         self.app.open_link(link)

@@ -16,6 +16,7 @@ from mlops_box_tui.acts.delete import DELETE
 from mlops_box_tui.acts.edge import EXPORT
 from mlops_box_tui.acts.models import APPROVE, PROMOTE, ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
+from mlops_box_tui.acts.serving import TRY
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
@@ -26,7 +27,7 @@ class VersionScreen(DetailScreen[VersionDetail]):
     """A version by ``name@7`` or ``name@alias``."""
 
     TABS = ("metrics", "gates", "signature", "lineage", "files", "acts")
-    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT, DELETE)
+    ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, TRY, EXPORT, DELETE)
     BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> VersionDetail:
@@ -68,6 +69,8 @@ class VersionScreen(DetailScreen[VersionDetail]):
         if detail.baseline:
             number = detail.baseline[0].split()[-1]
             found.append(Link("version", f"{row.model}@{number}", f"compared with: {detail.baseline[0]}"))
+        if "champion" in row.aliases:
+            found.append(Link("served", row.ref, "its traffic and its newest requests"))
         return [*found, *(Link("alert", alert, "raised on this version") for alert in detail.alerts)]
 
 

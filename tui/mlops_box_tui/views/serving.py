@@ -2,53 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from mlops_box.operations.views import Page, Query, ServedModel, ServingStatus
+from mlops_box.operations.views import Page, Query, RecentTraffic, ServedModel, ServingStatus
+from mlops_box.units import format_duration
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.models import ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS
 from mlops_box_tui.acts.servers import DOWN, UP
-from mlops_box_tui.look import Look, number
+from mlops_box_tui.acts.serving import TRY
+from mlops_box_tui.look import UNKNOWN, Look, number
 from mlops_box_tui.screens.logs import LogScreen
-from mlops_box_tui.screens.version import VersionScreen
+from mlops_box_tui.screens.served import ServedScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.views.rollout_key import open_rollout, rollout_key
 from mlops_box_tui.widgets.table import Column
 
-RATE_POINTS = 24
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """What two looks at a counter tell: requests a minute, newest last."""
-
-    seen_at_s: float
-    requests: float
-    per_minute: tuple[float, ...] = ()
-
-    def next(self, at_s: float, requests: float) -> Traffic:
-        """After another look; a counter that went back belongs to a new server."""
-        elapsed_s = at_s - self.seen_at_s
-        if elapsed_s <= 0 or requests < self.requests:
-            return Traffic(at_s, requests)
-        rate = (requests - self.requests) / elapsed_s * 60
-        return Traffic(at_s, requests, (*self.per_minute, rate)[-RATE_POINTS:])
+POINTS = 12
 
 
 class ServingView(ListView[ServedModel]):
     """One line a version that answers."""
 
     NAME = "serving"
-    ACTS = (ROLL_BACK, UP, DOWN, *ROLLOUT_ACTS)
+    ACTS = (TRY, ROLL_BACK, UP, DOWN, *ROLLOUT_ACTS)
     COLUMNS = (
-        Column("model", "model", 18, flex=True),
+        Column("model", "model", 16, flex=True),
         Column("number", "version", 8),
         Column("state", "state", 12),
         Column("rate", "req/min", 9, right=True),
@@ -57,7 +42,8 @@ class ServingView(ListView[ServedModel]):
         Column("p99", "p99", 8, right=True),
         Column("errors", "errors", 8, right=True),
         Column("queued", "waiting", 8, drop=2, right=True),
-        Column("traffic", "traffic", RATE_POINTS, drop=3),
+        Column("traffic", "traffic", POINTS, drop=3),
+        Column("latency", "latency p99", POINTS, drop=4),
     )
     EMPTY = ("", "")
     STATES = ()
@@ -106,29 +92,36 @@ class ServingView(ListView[ServedModel]):
     def cells(self, row: ServedModel, look: Look) -> tuple[Text, ...]:
         status = self.app.serving
         traffic = self.app.traffic.get(row.key)
-        rate = traffic.per_minute[-1] if traffic and traffic.per_minute else None
-        errors = row.errors / row.requests if row.errors is not None and row.requests else None
+        recent = traffic.recent() if traffic is not None else None
+        spans = traffic.spans(POINTS) if traffic is not None else ()
+        slow = [span.quantile_s(0.99) for span in spans]
         return (
             look.text(row.model, "accent"), look.text(f"v{row.number}" if row.number is not None else "?"),
             look.state(status.state, "serving" if status.state == "up" else None) if status and row.current
             else look.state("down", "replaced"),
-            look.number(rate, digits=3), look.count(int(row.requests) if row.requests is not None else None),
-            _latency(row.quantile_s(0.5), look), _latency(row.quantile_s(0.99), look),
-            Text("?", style="dim") if errors is None
-            else look.text(f"{errors * 100:.2g}%", "bad" if errors > 0.01 else "plain"),
+            look.number(recent.per_minute if recent else None, digits=3),
+            look.count(int(row.requests) if row.requests is not None else None),
+            _latency(recent, 0.5, look), _latency(recent, 0.99, look), _errors(recent, look),
             look.count(int(row.queued_rows) if row.queued_rows is not None else None),
-            look.spark(traffic.per_minute) if traffic else look.text(None, "quiet"),
+            look.spark([span.per_minute for span in spans]),
+            look.spark([math.nan if value is None else value for value in slow]),
         )  # fmt: skip
 
     def preview(self, row: ServedModel, look: Look) -> Sequence[Text]:
         status = self.app.serving
         if status is None:
             return ()
+        traffic = self.app.traffic.get(row.key)
+        recent = traffic.recent() if traffic is not None else None
+        over = (
+            f"the last {format_duration(recent.seconds)}" if recent else "two looks at the server: one so far"
+        )
         return (
             Text.assemble(look.state(status.state), "  ", look.text(status.detail), ("  process ", "dim"),
                           look.text(status.pid)),
-            Text.assemble(("numbers count since the server started; ", "dim"),
-                          (f"rows {number(row.rows, digits=9)}", "dim")),
+            Text.assemble(("req/min, p50, p99, errors over ", "dim"), (over, "dim"),
+                          ("; requests, and rows ", "dim"), (look.count(None if row.rows is None else int(row.rows)).plain, "dim"),
+                          (", since the server started", "dim")),
         )  # fmt: skip
 
     def _draw_empty(self, look: Look) -> None:
@@ -138,7 +131,7 @@ class ServingView(ListView[ServedModel]):
         super()._draw_empty(look)
 
     def detail(self, row: ServedModel) -> Screen[None] | None:
-        return VersionScreen(f"{row.model}@{row.number}") if row.number is not None else None
+        return ServedScreen(row.ref) if row.number is not None else None
 
     def action_rollout(self) -> None:
         open_rollout(self)
@@ -147,10 +140,21 @@ class ServingView(ListView[ServedModel]):
         self.app.push_screen(LogScreen(self.app.box.home.logs))
 
 
-def _latency(seconds: float | None, look: Look) -> Text:
-    if seconds is None:
-        return Text("?", style="dim")
-    return look.text(f"{number(seconds * 1000, digits=2)}ms")
+def _latency(recent: RecentTraffic | None, share: float, look: Look) -> Text:
+    """Unknown before two looks; a dash where nothing was asked meanwhile."""
+    if recent is None:
+        return Text(UNKNOWN, style="dim")
+    seconds = recent.quantile_s(share)
+    return look.text(None if seconds is None else f"{number(seconds * 1000, digits=2)}ms")
+
+
+def _errors(recent: RecentTraffic | None, look: Look) -> Text:
+    if recent is None:
+        return Text(UNKNOWN, style="dim")
+    share = recent.error_share
+    return look.text(
+        None if share is None else f"{share * 100:.2g}%", "bad" if (share or 0) > 0.01 else "plain"
+    )
 
 
 def _nothing(status: ServingStatus) -> tuple[str, str]:
