@@ -86,9 +86,12 @@ SELECT w.model, w.number, w.rows, w.starts_at, w.ends_at, w.summary,
   COALESCE(finding -> '$.drift' ->> '$.reason', finding ->> '$.reason') AS reason,
   found.value ->> '$.psi' AS psi, {_TEST.format("('ks', 'chi2')")} AS effect,
   found.value ->> '$.missing_reference' AS missing_reference, found.value ->> '$.missing' AS missing
-FROM (SELECT *, MAX(starts_at) OVER (PARTITION BY model) AS newest FROM windows WHERE json_valid(finding)) AS w
+FROM (SELECT DISTINCT model FROM windows) AS watched
+JOIN windows AS w ON w.model = watched.model AND w.starts_at = (
+  SELECT starts_at FROM windows WHERE model = watched.model AND json_valid(finding) ORDER BY starts_at DESC LIMIT 1
+)
 LEFT JOIN json_each({_FEATURES}) AS found
-WHERE w.starts_at = w.newest
+WHERE json_valid(w.finding)
 """
 
 
