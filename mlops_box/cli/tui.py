@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,13 +40,16 @@ def command(
     """
     if as_json and screenshot is None:
         raise UsageError("a screen has no JSON", hint="mlops-box status --json")
+    program = [sys.executable, "-m", "mlops_box_tui", "--view", view, "--theme", theme, "--size", size]
+    program += [f"--press={press}", *["--ascii"] * ascii_only, *["--readonly"] * readonly]
+    if screenshot is None and sys.stdin.isatty() and sys.stdout.isatty():
+        # The screen takes this process's place: its memory, its signals, and no second look at the box.
+        os.execv(sys.executable, [*program, *(["--home", str(home)] if home is not None else [])])
     with open_box(home, read_only=True) as box:
-        root = box.home.root
-    arguments = ["--home", str(root), "--view", view, "--theme", theme, "--size", size, f"--press={press}"]
-    arguments += ["--ascii"] * ascii_only + ["--readonly"] * readonly
+        program += ["--home", str(box.home.root)]
     if screenshot is not None:
-        arguments += ["--screenshot", str(screenshot)]
-    code = subprocess.run([sys.executable, "-m", "mlops_box_tui", *arguments], check=False).returncode
+        program += ["--screenshot", str(screenshot)]
+    code = subprocess.run(program, check=False).returncode
     if code == 0 and screenshot is not None:
         facts = {"file": str(screenshot), "view": view, "size": size}
         emit(facts, as_json=as_json, text=f"wrote {screenshot}")

@@ -150,7 +150,7 @@ def test_the_page_of_keys_is_what_the_code_says() -> None:
 
 async def test_a_key_can_be_moved_in_tui_toml(open_app: Any, home: Path) -> None:
     (home / "tui.toml").write_text('theme = "light"\n[keys]\n"main.filter" = "f"\n')
-    settings = Settings().with_file(home, known_ids=keys.known_ids())
+    settings = Settings().with_file(home, known_ids=keys.known_ids)
     async with open_app(home, start="runs", theme=settings.theme, keys=settings.keys) as (app, driver):
         await driver.press("f")
         assert app.main.prompt.display
@@ -160,7 +160,7 @@ async def test_a_key_can_be_moved_in_tui_toml(open_app: Any, home: Path) -> None
 def test_a_wrong_key_id_is_refused_with_the_nearest(home: Path) -> None:
     (home / "tui.toml").write_text('[keys]\n"main.fitler" = "f"\n')
     with pytest.raises(UsageError, match=r"main\.filter"):
-        Settings().with_file(home, known_ids=keys.known_ids())
+        Settings().with_file(home, known_ids=keys.known_ids)
 
 
 def test_no_color_draws_without_colours(home: Path, tmp_path: Path) -> None:

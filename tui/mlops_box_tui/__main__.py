@@ -19,7 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options)
     except BoxError as error:
-        sys.stderr.write(f"error: {error.message}\n" + (f"  try: {error.hint}\n" if error.hint else ""))
+        # As the command line says it, which this program takes the place of.
+        from mlops_box.program import show_error
+
+        show_error(error.to_dict(), as_json=False)
         return int(error.exit_code)
 
 
@@ -45,7 +48,6 @@ def _run(options: argparse.Namespace) -> int:
     with Box.open(home_from(os.environ, given=options.home), read_only=True) as box:
         # Textual costs 0.3 s to import: a wrong home is said before.
         from mlops_box_tui.app import BoxApp
-        from mlops_box_tui.keys import known_ids
         from mlops_box_tui.registry import VIEWS
         from mlops_box_tui.screenshot import take_screenshot
         from mlops_box_tui.settings import Settings
@@ -53,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.view not in VIEWS:
             raise UsageError(f"there is no view {options.view!r}", hint=f"views: {', '.join(VIEWS)}")
         settings = Settings(options.theme, options.ascii, options.readonly)
-        settings = settings.with_file(box.home.root, known_ids=known_ids())
+        settings = settings.with_file(box.home.root, known_ids=_known_ids)
         app = BoxApp(box, settings=settings, start=options.view)
         if options.screenshot is None:
             app.run()
@@ -65,6 +67,12 @@ def _run(options: argparse.Namespace) -> int:
         except OSError as error:
             raise StorageError(f"cannot write {options.screenshot}: {error.strerror}") from error
     return 0
+
+
+def _known_ids() -> frozenset[str]:
+    from mlops_box_tui.keys import known_ids
+
+    return known_ids()
 
 
 def _size(text: str) -> tuple[int, int]:

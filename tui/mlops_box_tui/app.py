@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from textual import work
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.events import Event, InputEvent
@@ -17,19 +18,31 @@ from mlops_box_tui.acts.performer import Performer
 from mlops_box_tui.ascii import AsciiScrollBarRender
 from mlops_box_tui.details import DETAILS
 from mlops_box_tui.live import LiveApp
-from mlops_box_tui.registry import VIEWS
-from mlops_box_tui.screens.detail import DetailScreen, Link
-from mlops_box_tui.screens.help import HelpScreen
-from mlops_box_tui.screens.history import HistoryScreen
-from mlops_box_tui.screens.logs import LogScreen
+from mlops_box_tui.registry import INNER_VIEWS, VIEWS
 from mlops_box_tui.screens.main import MainScreen, Place
-from mlops_box_tui.screens.palette import Palette
-from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.settings import Settings
 from mlops_box_tui.widgets.bars import StatusBar
 
+if TYPE_CHECKING:
+    from mlops_box_tui.screens.detail import Link
+
 TICK_S = 1.0
+# The groups of workers that read for a screen.
+SCREEN_POLLS = frozenset({"poll-view", "poll-detail", "poll-heatmap", "poll-metrics"})
+# After the first picture, what stands behind the other keys is imported.
+READY_AFTER_S = 0.5
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """A screen that is kept up to date while it is on top."""
+
+    def poll(self, *, force: bool = False) -> None:
+        """Read again unless nothing changed."""
+
+    def redraw(self) -> None:
+        """Draw what is at hand."""
 
 
 class BoxApp(LiveApp):
@@ -86,6 +99,7 @@ class BoxApp(LiveApp):
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._redraw))
         self.set_interval(TICK_S, self._tick)
+        self.set_timer(READY_AFTER_S, self._make_ready)
         self.read_counts(False)
 
     def on_unmount(self) -> None:
@@ -95,18 +109,29 @@ class BoxApp(LiveApp):
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.settings.ascii_only else binding.key
 
+    @work(thread=True, group="make-ready")
+    def _make_ready(self) -> None:
+        # Beside the screen, so that the first visit of a view or a detail does not wait for its import.
+        for table in (VIEWS, INNER_VIEWS, DETAILS):
+            for name in table:
+                table[name]
+
     # Keeping up.
 
     def _tick(self) -> None:
         self.performer.look_after_commands()
         if not self.paused:
-            self.read_counts(False)
-            self._poll_screen(force=False)
+            # A poll ends the one before it: where reading takes longer than a tick, nothing would ever be shown.
+            reading = {worker.group for worker in self.workers if worker.is_running}
+            if "poll-counts" not in reading:
+                self.read_counts(False)
+            if not reading & SCREEN_POLLS:
+                self._poll_screen(force=False)
         self.redraw_status()
 
     def _poll_screen(self, *, force: bool) -> None:
         screen = self.screen
-        if isinstance(screen, MainScreen | DetailScreen | LogScreen | PlainScreen):
+        if isinstance(screen, Polled):
             screen.poll(force=force)
 
     def look_again(self) -> None:
@@ -127,7 +152,7 @@ class BoxApp(LiveApp):
     def _redraw(self) -> None:
         self.redraw_status()
         for screen in self.screen_stack:
-            if isinstance(screen, MainScreen | DetailScreen | LogScreen | PlainScreen):
+            if isinstance(screen, Polled):
                 screen.redraw()
 
     def watch_paused(self) -> None:
@@ -142,15 +167,37 @@ class BoxApp(LiveApp):
 
     def open_link(self, link: Link) -> None:
         """Show one thing whole."""
-        self.push_screen(DETAILS[link.kind](link.id))
+        self.show_thing(link.kind, link.id)
+
+    def show_thing(self, kind: str, name: str) -> None:
+        """Show one thing whole, by its kind."""
+        self.push_screen(DETAILS[kind](name))
+
+    # A screen is imported when it is opened: the first picture waits for none of them.
+
+    def open_host(self) -> None:
+        """The machine and the box's processes."""
+        from mlops_box_tui.screens.host import HostScreen
+
+        self.push_screen(HostScreen())
+
+    def open_sql(self, snapshot: str | None) -> None:
+        """A SELECT over a snapshot; over the newest where none is named."""
+        from mlops_box_tui.screens.sql import SqlScreen
+
+        self.push_screen(SqlScreen(snapshot))
 
     def open_history(self) -> None:
         """What was done here, as commands."""
+        from mlops_box_tui.screens.history import HistoryScreen
+
         if not isinstance(self.screen, HistoryScreen):
             self.push_screen(HistoryScreen())
 
     def open_logs(self) -> None:
         """The box's log files, followed."""
+        from mlops_box_tui.screens.logs import LogScreen
+
         if not isinstance(self.screen, LogScreen):
             self.push_screen(LogScreen(self.box.home.logs))
 
@@ -175,6 +222,8 @@ class BoxApp(LiveApp):
         self._poll_screen(force=True)
 
     def action_keys(self) -> None:
+        from mlops_box_tui.screens.help import HelpScreen
+
         screen = self.screen
         if not isinstance(screen, HelpScreen):
             name = (
@@ -185,6 +234,8 @@ class BoxApp(LiveApp):
             self.push_screen(HelpScreen(screen, name, views=VIEWS))
 
     def action_command_palette(self) -> None:
+        from mlops_box_tui.screens.palette import Palette
+
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 

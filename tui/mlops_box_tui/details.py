@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlops_box_tui.screens.alert import AlertScreen
-from mlops_box_tui.screens.batch import BatchScreen
-from mlops_box_tui.screens.decision import DecisionScreen
-from mlops_box_tui.screens.detail import DetailScreen
-from mlops_box_tui.screens.device import DeviceScreen
-from mlops_box_tui.screens.feature import FeatureScreen
-from mlops_box_tui.screens.rollout import RolloutScreen
-from mlops_box_tui.screens.run import RunScreen
-from mlops_box_tui.screens.served import ServedScreen
-from mlops_box_tui.screens.version import VersionScreen
+from mlops_box_tui.lazy import LazyTable
 
-DETAILS: dict[str, type[DetailScreen[Any]]] = {
-    "run": RunScreen,
-    "version": VersionScreen,
-    "alert": AlertScreen,
-    "decision": DecisionScreen,
-    "batch": BatchScreen,
-    "device": DeviceScreen,
-    "feature": FeatureScreen,
-    "rollout": RolloutScreen,
-    "served": ServedScreen,
-}
+if TYPE_CHECKING:
+    from mlops_box_tui.screens.detail import DetailScreen
+
+DETAILS: LazyTable[type[DetailScreen[Any]]] = LazyTable(
+    "mlops_box_tui.screens",
+    {
+        "run": "run:RunScreen",
+        "version": "version:VersionScreen",
+        "alert": "alert:AlertScreen",
+        "decision": "decision:DecisionScreen",
+        "batch": "batch:BatchScreen",
+        "device": "device:DeviceScreen",
+        "feature": "feature:FeatureScreen",
+        "rollout": "rollout:RolloutScreen",
+    },
+)

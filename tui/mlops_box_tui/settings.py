@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,8 +27,11 @@ class Settings:
     read_only: bool = False
     keys: dict[str, str] = field(default_factory=dict)
 
-    def with_file(self, home: Path, *, known_ids: frozenset[str]) -> Settings:
+    def with_file(self, home: Path, *, known_ids: Callable[[], frozenset[str]]) -> Settings:
         """These settings over those of ``tui.toml``.
+
+        Args:
+            known_ids: Asked only where the file names keys: to know them all, every screen is imported.
 
         Raises:
             UsageError: The file is no TOML, or holds what does not exist.
@@ -43,7 +47,8 @@ class Settings:
         keys = raw.get("keys", {})
         if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
             raise UsageError(f"{path}: [keys] maps binding ids to keys", hint='[keys]\n"main.filter" = "f"')
-        _known(path, keys, sorted(known_ids))
+        if keys:
+            _known(path, keys, sorted(known_ids()))
         return replace(
             self,
             theme=self.theme if self.theme != "dark" else str(raw.get("theme", "dark")),

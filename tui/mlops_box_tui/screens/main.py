@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,16 +12,14 @@ from textual.widgets import ContentSwitcher, Footer
 
 from mlops_box.errors import UsageError
 from mlops_box_tui.commands import Command, completions, parse_command
-from mlops_box_tui.registry import INNER_VIEWS, VIEWS, View
-from mlops_box_tui.screens.detail import Link
-from mlops_box_tui.screens.host import HostScreen
-from mlops_box_tui.screens.sql import SqlScreen
+from mlops_box_tui.registry import INNER_VIEWS, VIEWS
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.bars import StatusBar, ViewBar
 from mlops_box_tui.widgets.prompt import Prompt, PromptInput
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
+    from mlops_box_tui.registry import View
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,8 @@ class MainScreen(Screen[None]):
         """The view that is shown; none while the screen is made or taken down."""
         switchers = self.query(ContentSwitcher)
         current = switchers.first().visible_content if switchers else None
-        return current if isinstance(current, View) else None
+        # Nothing but views is put there.
+        return cast("View | None", current)
 
     @property
     def prompt(self) -> Prompt:
@@ -217,15 +216,15 @@ class MainScreen(Screen[None]):
                 await self.go(Place("versions", command.rest))
             case "show":
                 kind = "version" if command.what == "model" else command.what
-                self.app.open_link(Link(kind, command.rest, "asked for"))
+                self.app.show_thing(kind, command.rest)
             case "theme":
                 self.app.choose_theme(command.what)
             case "help":
                 self.app.action_keys()
             case "sql":
-                self.app.push_screen(SqlScreen(command.what or None))
+                self.app.open_sql(command.what or None)
             case "host":
-                self.app.push_screen(HostScreen())
+                self.app.open_host()
             case "history":
                 self.app.open_history()
             case "logs":

@@ -17,8 +17,7 @@ from mlops_box.errors import BoxError
 from mlops_box.operations.views import Pulse, Query, read_pulse
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.reader import Seen
-from mlops_box_tui.screens.host import HostScreen
-from mlops_box_tui.views.runs import run_state
+from mlops_box_tui.views.run_state import run_state
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
@@ -114,7 +113,7 @@ class HomeView(Vertical):
         self.redraw()
 
     def action_host(self) -> None:
-        self.app.push_screen(HostScreen())
+        self.app.open_host()
 
     def filter(self, text: str) -> None:
         """Home has nothing to filter."""
