@@ -20,5 +20,6 @@ DETAILS: LazyTable[type[DetailScreen[Any]]] = LazyTable(
         "device": "device:DeviceScreen",
         "feature": "feature:FeatureScreen",
         "rollout": "rollout:RolloutScreen",
+        "served": "served:ServedScreen",
     },
 )
