@@ -72,7 +72,7 @@ def finding_lines(finding: Finding) -> list[str]:
     lines = [
         f"{finding.rows} rows against {finding.rows_reference} of the reference; a column drifts when its effect is at "
         f"least {finding.effect:g} and its adjusted p at most {finding.fdr:.3g}",
-        _calibration(finding),
+        calibration_words(finding),
     ]
     calm: list[tuple[float, str]] = []
     for feature in finding.features:
@@ -96,7 +96,8 @@ def finding_lines(finding: Finding) -> list[str]:
     return lines
 
 
-def _calibration(finding: Finding) -> str:
+def calibration_words(finding: Finding) -> str:
+    """What the limits of a finding rest on."""
     if finding.season:
         known = f"calibrated on {finding.windows} earlier windows ({finding.season})"
         return f"{known}, but not all of it: {finding.uncalibrated}" if finding.uncalibrated else known

@@ -108,7 +108,10 @@ def _runs(box: Box) -> None:
     for epoch in range(1, 25):
         for name, start in (("train_loss", 1.9), ("validation_loss", 2.1)):
             value = start * math.exp(-epoch / 9) + (0.25 if name == "validation_loss" else 0.18)
-            insert(box, "run_points", run_id="01aaaaaaaaaarunning0000", name=name, step=epoch, value=value)
+            insert(box, "run_points", run_id="01aaaaaaaaaarunning0000", name=name, step=epoch, value=value,
+                   at=ago(seconds=2 + 5 * (24 - epoch)))  # fmt: skip
+    insert(box, "run_epochs", run_id="01aaaaaaaaaarunning0000", total=40, resumed_after=0, may_stop=1,
+           started_at=ago(seconds=2 + 5 * 24), ended_at=None)  # fmt: skip
     add_run(box, "01aaaaaaaaaacompleted00", started_at=ago(hours=4), ended_at=ago(hours=3.96),
             result={"snapshot_id": SNAPSHOT, "version": "bike-rentals@3", "metrics": {"mae": 41.7, "r2": 0.89}})  # fmt: skip
     add_steps(

@@ -72,7 +72,7 @@ async def test_a_model_leads_to_its_versions_and_a_version_to_its_gates(open_app
         assert isinstance(app.screen, VersionScreen)
         await driver.press("right_square_bracket")
         assert "worse than the champion" in driver.shown()
-        for word in ("weathersit", "scikit-learn", "card.html"):
+        for word in ("not recorded", "weathersit", "scikit-learn", "card.html"):
             await driver.press("right_square_bracket")
             assert word in driver.shown()
         await driver.press("escape")
@@ -117,7 +117,7 @@ async def test_drift_shows_reference_against_now_and_the_history_of_a_feature(
         assert isinstance(app.screen, FeatureScreen)
         assert "< 1e-12" in driver.shown()
         await driver.press("right_square_bracket")
-        assert "effect of temp by window" in driver.shown()
+        assert "temp by window (UTC)" in driver.shown()
 
 
 async def test_a_refused_batch_names_its_rule(open_app: Any, home: Path) -> None:

@@ -21,6 +21,7 @@ from mlops_box_tui.screens.help import HelpScreen
 from mlops_box_tui.screens.history import HistoryScreen
 from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.main import MainScreen
+from mlops_box_tui.screens.metric_history import MetricHistoryScreen
 from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.screens.served import ServedScreen
@@ -68,6 +69,7 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
     ("On a decision", DecisionScreen),
     ("On a batch of data", BatchScreen),
     ("On a screen of its own", PlainScreen),
+    ("On the metrics over versions", MetricHistoryScreen),
     ("On the heat map of drift", HeatTable),
     ("On a question to a snapshot", SqlScreen),
     ("In the log files", LogScreen),

@@ -27,6 +27,7 @@ from mlops_box.operations.views.findings import FindingView
 from mlops_box.operations.views.gpu import Gpu, Gpus, read_gpus
 from mlops_box.operations.views.heatmap import HeatCell, Heatmap, HeatWindow, drift_heatmap
 from mlops_box.operations.views.host import HostReading, Own, ProcessReading, own_processes, read_host
+from mlops_box.operations.views.metric_history import MetricHistory, MetricPoint, ModelHistory, model_history
 from mlops_box.operations.views.models import (
     ModelRow,
     VersionDetail,
@@ -63,6 +64,9 @@ __all__ = [
     "HeatWindow",
     "Heatmap",
     "HostReading",
+    "MetricHistory",
+    "MetricPoint",
+    "ModelHistory",
     "ModelRow",
     "Own",
     "Page",
@@ -96,6 +100,7 @@ __all__ = [
     "list_models",
     "list_runs",
     "list_versions",
+    "model_history",
     "own_processes",
     "read_counts",
     "read_gpus",

@@ -41,10 +41,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Body:
-    """What one tab shows: parts from top to bottom, then charts."""
+    """What one tab shows, from top to bottom: parts, charts, the parts below them."""
 
     parts: Sequence[RenderableType]
     charts: Sequence[Chart] = field(default_factory=tuple)
+    below: Sequence[RenderableType] = field(default_factory=tuple)
 
 
 class Tab(VerticalScroll):
@@ -62,17 +63,20 @@ class Tab(VerticalScroll):
 
     def compose(self) -> ComposeResult:
         yield Static(markup=False, classes="body")
+        yield Static(markup=False, classes="body below")
 
     async def show(self, body: Body) -> None:
         """Bring the tab up to date."""
-        self.query_one(".body", Static).update(Group(*body.parts))
+        above, below = self.query(".body").results(Static)
+        above.update(Group(*body.parts))
+        below.update(Group(*body.below))
         panes = list(self.query(ChartPane))
         for pane in panes[len(body.charts) :]:
             await pane.remove()
         for place, chart in enumerate(body.charts):
             if place >= len(panes):
                 panes.append(ChartPane())
-                await self.mount(panes[-1])
+                await self.mount(panes[-1], before=below)
             panes[place].show(chart)
 
 

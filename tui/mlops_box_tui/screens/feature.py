@@ -8,7 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mlops_box.box import Box
+from mlops_box.monitoring.values import TestResult
 from mlops_box.operations.views import FeatureDetail, WindowRow, feature_detail
+from mlops_box.operations.why_watched import calibration_words
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.screens.evidence import evidence, finding_state, share, test_lines
@@ -100,33 +102,68 @@ def _shape(detail: FeatureDetail, look: Look) -> RenderableType:
 
 
 def _history(detail: FeatureDetail, look: Look) -> Body:
-    judged = [(place, row) for place, row in enumerate(detail.history) if _effect(row) is not None]
     table = rows(
-        ("window", ">rows", "version", "verdict", ">PSI", ">effect"),
+        ("window", ">rows", "version", "verdict", ">PSI", ">effect", ">limit"),
         [
             (look.when(row.starts_at), row.rows, f"v{row.number}", finding_state(row.outcome, look),
-             row.finding.psi if row.finding else None, _effect(row))
+             row.finding.psi if row.finding else None, _effect(row), test.effect_limit if (test := _test(row)) else None)
             for row in reversed(detail.history)
         ],
         look, empty="no window",
     )  # fmt: skip
-    if not judged:
-        return Body([table])
-    limit = max(test.effect_limit for _, row in judged if row.finding for test in row.finding.tests)
-    xs = [float(place) for place, _ in judged]
-    some = judged[:: max(1, len(judged) // 5)]
-    ticks = ([float(place) for place, _ in some],
-             [f"{row.starts_at:%m-%d %H:%M}" if row.starts_at else "?" for _, row in some])  # fmt: skip
-    chart = Chart(
-        f"effect of {detail.feature} by window",
-        [Series("effect", xs, [_effect(row) or 0.0 for _, row in judged])],
-        threshold=(limit, "limit"),
-        ticks=ticks,
-    )
-    return Body([table], [chart])
+    chart = _effect_chart(detail)
+    return Body([_said(detail, look)], [chart] if chart else [], below=[Text(), table])
+
+
+def _said(detail: FeatureDetail, look: Look) -> Text:
+    """What the newest limit rests on, and which windows the chart leaves out."""
+    newest = detail.window.drift
+    parts = [look.text(calibration_words(newest), "quiet")] if newest is not None else []
+    silent = sum(_effect(row) is None for row in detail.history)
+    if silent:
+        parts.append(look.text(f"{silent} of {len(detail.history)} windows could not be judged", "warn"))
+    line = Text(look.fit("; ")).join(parts)
+    line.no_wrap, line.overflow = False, "fold"
+    return line
+
+
+def _effect_chart(detail: FeatureDetail) -> Chart | None:
+    """The size of the difference by the windows' times, held against the limit; ``None`` where nothing was measured."""
+    found = [
+        (row.starts_at.timestamp(), test.effect, row.outcome, test)
+        for row in detail.history
+        if (test := _test(row)) is not None and test.effect is not None and row.starts_at is not None
+    ]
+    if not found:
+        return None
+    test = found[-1][3]
+    name = {"ks": "KS distance", "chi2": "Cramér's V"}[test.test]
+    series = [Series(name, [at for at, *_ in found], [effect for _, effect, *_ in found])]
+    usual = [(at, test.usual) for at, *_, test in found if test.usual is not None]
+    if usual:
+        xs, ys = [at for at, _ in usual], [value for _, value in usual]
+        series.append(Series("1 in 100 without drift", xs, ys, tone="quiet", marker=("·", ".")))
+    drifted = [(at, effect) for at, effect, outcome, _ in found if outcome == "drift"]
+    if drifted:
+        xs, ys = [at for at, _ in drifted], [effect for _, effect in drifted]
+        series.append(Series("drift", xs, ys, joined=False, tone="bad", marker=("✗", "x")))
+    limits = {test.effect_limit for *_, test in found}
+    threshold = None
+    if len(limits) == 1:
+        threshold = (test.effect_limit, "limit")
+    else:
+        xs, ys = [at for at, *_ in found], [test.effect_limit for *_, test in found]
+        series.append(Series("limit", xs, ys, tone="bad", marker=("╌", "-")))
+    return Chart(f"{detail.feature} by window (UTC)", series, axis="time", threshold=threshold)
 
 
 def _effect(row: WindowRow) -> float | None:
+    test = _test(row)
+    return test.effect if test is not None else None
+
+
+def _test(row: WindowRow) -> TestResult | None:
+    """The test that compares the column's values."""
     if row.finding is None:
         return None
-    return next((test.effect for test in row.finding.tests if test.test in ("ks", "chi2")), None)
+    return next((test for test in row.finding.tests if test.test in ("ks", "chi2")), None)

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mlops_box.box import Box
+from mlops_box.epochs import EpochProgress
 from mlops_box.operations.views import RunDetail, run_detail
 from mlops_box.runs import Run
 from mlops_box_tui.acts.act import act_bindings
@@ -16,6 +17,7 @@ from mlops_box_tui.acts.runs import CANCEL, RERUN
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
+from mlops_box_tui.screens.epochs import epoch_line, left_line
 from mlops_box_tui.text import clean_lines
 from mlops_box_tui.widgets.chart import Chart, Series
 from mlops_box_tui.widgets.grids import facts, heading, rows, tree
@@ -41,9 +43,11 @@ class RunScreen(DetailScreen[RunDetail]):
     def heading(self, detail: RunDetail, look: Look) -> Text:
         run = detail.run
         lost = run.state == "running" and detail.owner_alive is False
+        progress = _progress(detail, look)
+        left = left_line(progress, look) if progress is not None else Text()
         return Text.assemble(
             " ", look.text(f"{run.kind} {run.project}"), "  ", look.state("lost" if lost else run.state), "  ",
-            look.took(run.started_at, run.ended_at), ("  run ", "dim"), look.text(run.id, "quiet"),
+            look.took(run.started_at, run.ended_at), left, ("  run ", "dim"), look.text(run.id, "quiet"),
         )  # fmt: skip
 
     def body(self, tab: str, detail: RunDetail, look: Look) -> Body:
@@ -109,26 +113,47 @@ def _steps(detail: RunDetail, look: Look) -> list[RenderableType]:
 
 def _metrics(detail: RunDetail, look: Look) -> Body:
     curves = {
-        name: [(step, value) for step, value in points if value is not None and math.isfinite(value)]
+        name: [(step, value) for step, value in points if math.isfinite(value)]
         for name, points in detail.points.items()
     }
     drawn = {name: points for name, points in curves.items() if points}
     result = detail.run.result or {}
     numbers = result.get("metrics") if isinstance(result.get("metrics"), dict) else {}
-    parts: list[RenderableType] = []
-    if numbers:
-        parts.append(facts(sorted(numbers.items()), look))
+    progress = _progress(detail, look)
+    parts: list[RenderableType] = [epoch_line(progress, look)] if progress is not None else []
+    measured: list[RenderableType] = (
+        [heading("result"), facts(sorted(numbers.items()), look)] if numbers else []
+    )
     if not drawn:
-        parts.append(Text("no curve recorded: only trainings in epochs draw one", style="dim"))
-        return Body(parts)
-    last = [(name, points[-1][0], float(points[-1][1]), look.spark([v for _, v in points], width=24))
+        waits = progress is not None and progress.running
+        said = "no epoch is done yet" if waits else "no curve recorded: only trainings in epochs draw one"
+        return Body([*parts, Text(said, style="dim"), *measured])
+    last = [(name, points[-1][0], float(points[-1][1]), *_best(points), look.spark([v for _, v in points], width=24))
             for name, points in drawn.items()]  # fmt: skip
-    parts.append(rows(("curve", ">step", ">newest", "trend"), last, look, empty=""))
-    charts = [
-        Chart(name, [Series(name, [float(step) for step, _ in points], [value for _, value in points])])
+    columns = ("curve", ">epoch", ">newest", ">lowest", ">in epoch", "trend")
+    table = rows(columns, last, look, empty="")
+    return Body(parts, _charts(drawn), below=[Text(), table, *measured])
+
+
+def _charts(drawn: dict[str, list[tuple[int, float]]]) -> list[Chart]:
+    series = [
+        Series(name, [float(step) for step, _ in points], [value for _, value in points])
         for name, points in drawn.items()
     ]
-    if len(charts) > 1 and len({name.split("_")[-1] for name in drawn}) == 1:
+    kinds = {name.split("_")[-1] for name in drawn}
+    if len(kinds) == 1:
         # Curves of one kind (train_loss, validation_loss) share their axis.
-        charts = [Chart(next(iter(drawn)).split("_")[-1], [chart.series[0] for chart in charts])]
-    return Body(parts, charts)
+        return [Chart(f"{kinds.pop()} by epoch", series, axis="count")]
+    return [Chart(f"{one.name} by epoch", [one], axis="count") for one in series]
+
+
+def _best(points: Sequence[tuple[int, float]]) -> tuple[float, int]:
+    step, value = min(points, key=lambda point: (point[1], point[0]))
+    return float(value), step
+
+
+def _progress(detail: RunDetail, look: Look) -> EpochProgress | None:
+    if detail.epochs is None:
+        return None
+    running = detail.run.state == "running" and detail.owner_alive is True
+    return detail.epochs.progress(look.now, running=running)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.console import RenderableType
 from rich.text import Text
+from textual.binding import BindingType
 
 from mlops_box.box import Box
 from mlops_box.models.values import GateResult
@@ -19,16 +21,18 @@ from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
 from mlops_box_tui.acts.serving import TRY
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.acts import acts_table
+from mlops_box_tui.screens.calibration import calibration_body
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
+from mlops_box_tui.screens.metric_history import MetricHistoryScreen, metrics_key
 from mlops_box_tui.widgets.grids import change, facts, heading, rows, tree
 
 
 class VersionScreen(DetailScreen[VersionDetail]):
     """A version by ``name@7`` or ``name@alias``."""
 
-    TABS = ("metrics", "gates", "signature", "lineage", "files", "acts")
+    TABS = ("metrics", "gates", "calibration", "signature", "lineage", "files", "acts")
     ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, TRY, EXPORT, DELETE)
-    BINDINGS = act_bindings(ACTS)
+    BINDINGS: ClassVar[list[BindingType]] = [metrics_key("version"), *act_bindings(ACTS)]
 
     def fetch(self, box: Box) -> VersionDetail:
         return version_detail(box, self.subject)
@@ -53,6 +57,8 @@ class VersionScreen(DetailScreen[VersionDetail]):
                 return Body(_metrics(detail, look))
             case "gates":
                 return Body([_gates(detail, look)])
+            case "calibration":
+                return calibration_body(detail.calibration, look)
             case "signature":
                 return Body(_signature(detail, look))
             case "lineage":
@@ -60,6 +66,10 @@ class VersionScreen(DetailScreen[VersionDetail]):
             case "files":
                 return Body(_files(detail, look))
         return Body([acts_table(detail.acts, look)])
+
+    def action_metrics(self) -> None:
+        if self.detail is not None:
+            self.app.push_screen(MetricHistoryScreen(self.detail.row.model, self.detail.row.number))
 
     def links(self, detail: VersionDetail) -> Sequence[Link]:
         row = detail.row

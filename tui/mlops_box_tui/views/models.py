@@ -19,6 +19,7 @@ from mlops_box_tui.acts.models import APPROVE, PROMOTE, ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
 from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look, number
+from mlops_box_tui.screens.metric_history import MetricHistoryScreen, metrics_key
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.screens.version_diff import VersionDiffScreen
 from mlops_box_tui.views.base import ListView
@@ -31,7 +32,11 @@ class ModelsView(ListView[ModelRow]):
 
     NAME = "models"
     ACTS = (RETRAIN, ROLL_BACK, *ROLLOUT_ACTS)
-    BINDINGS: ClassVar[list[BindingType]] = [rollout_key("models"), *act_bindings(ACTS)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        metrics_key("models"),
+        rollout_key("models"),
+        *act_bindings(ACTS),
+    ]
     COLUMNS = (
         Column("model", "model", 18, sortable=True, flex=True),
         Column("task", "task", 10, drop=2),
@@ -51,6 +56,10 @@ class ModelsView(ListView[ModelRow]):
 
     def action_rollout(self) -> None:
         open_rollout(self)
+
+    def action_metrics(self) -> None:
+        if self.row is not None:
+            self.app.push_screen(MetricHistoryScreen(self.row.model))
 
     def fetch(self, box: Box, query: Query) -> Page[ModelRow]:
         return list_models(box, query)
@@ -92,7 +101,11 @@ class VersionsView(ListView[VersionRow]):
 
     NAME = "versions"
     ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, EXPORT, DELETE)
-    BINDINGS: ClassVar[list[BindingType]] = [rollout_key("versions"), *act_bindings(ACTS)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        metrics_key("versions"),
+        rollout_key("versions"),
+        *act_bindings(ACTS),
+    ]
     COLUMNS = (
         Column("number", "version", 8, sortable=True),
         Column("state", "state", 12, sortable=True),
@@ -109,6 +122,10 @@ class VersionsView(ListView[VersionRow]):
 
     def action_rollout(self) -> None:
         open_rollout(self)
+
+    def action_metrics(self) -> None:
+        if self.row is not None:
+            self.app.push_screen(MetricHistoryScreen(self.row.model, self.row.number))
 
     def fetch(self, box: Box, query: Query) -> Page[VersionRow]:
         return list_versions(box, query)

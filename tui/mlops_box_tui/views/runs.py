@@ -12,10 +12,15 @@ from mlops_box.operations.views import Page, Query, RunRow, list_runs
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.runs import CANCEL, RERUN, TRAIN
 from mlops_box_tui.look import Look, number
+from mlops_box_tui.screens.epochs import epoch_line
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.views.base import ListView
-from mlops_box_tui.views.run_state import run_state
 from mlops_box_tui.widgets.table import Column
+
+
+def run_state(row: RunRow, look: Look) -> Text:
+    """A running run whose process is gone is not called running."""
+    return look.state("lost" if row.state == "running" and row.owner_alive is False else row.state)
 
 
 class RunsView(ListView[RunRow]):
@@ -64,6 +69,12 @@ class RunsView(ListView[RunRow]):
                               look.ago(row.started_at))  # fmt: skip
         if row.version:
             first.append_text(Text.assemble("  made ", look.text(row.version, "accent")))
+        if row.epochs is not None:
+            progress = row.epochs.progress(look.now, running=row.owner_alive is True)
+            return (
+                first,
+                Text.assemble(("step ", "dim"), look.text(row.step), "  ", epoch_line(progress, look)),
+            )
         second = (
             look.text(row.error, "bad") if row.error
             else Text.assemble(("step ", "dim"), look.text(row.step), (f"  {row.steps_done} of {row.steps} done", "dim"))
