@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mlops_box.box import Box
 from mlops_box.errors import NotFoundError, UsageError
-from mlops_box.project.registry import RegisteredProject
 from mlops_box.units import format_duration
 from mlops_box_tui.acts.act import Act, Done, Field, Form, Plan, reason_field
+
+if TYPE_CHECKING:
+    # The declaration's models are pydantic's: the list of runs does without.
+    from mlops_box.project import RegisteredProject
 
 _AGAIN = ("train", "check", "monitor")
 

@@ -10,7 +10,6 @@ from textual.screen import Screen
 from mlops_box.box import Box
 from mlops_box.operations.views import FeatureViewRow, Page, Query, list_features
 from mlops_box_tui.look import Look
-from mlops_box_tui.screens.feature_view import FeatureViewScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.table import Column
 
@@ -55,4 +54,7 @@ class FeaturesView(ListView[FeatureViewRow]):
         )
 
     def detail(self, row: FeatureViewRow) -> Screen[None]:
+        # It brings duckdb along, which a look at the list does without.
+        from mlops_box_tui.screens.feature_view import FeatureViewScreen
+
         return FeatureViewScreen(row.name)

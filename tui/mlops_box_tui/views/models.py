@@ -21,7 +21,6 @@ from mlops_box_tui.acts.runs import RETRAIN
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.metric_history import MetricHistoryScreen, metrics_key
 from mlops_box_tui.screens.version import VersionScreen
-from mlops_box_tui.screens.version_diff import VersionDiffScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.views.rollout_key import open_rollout, rollout_key
 from mlops_box_tui.widgets.table import Column
@@ -157,6 +156,9 @@ class VersionsView(ListView[VersionRow]):
         return VersionScreen(row.ref)
 
     def diff(self, one: str, other: str) -> Screen[None]:
+        # Comparing brings numpy and pyarrow along: 70 MB that a look at the list does without.
+        from mlops_box_tui.screens.version_diff import VersionDiffScreen
+
         return VersionDiffScreen(one, other)
 
     def rival(self) -> str | None:

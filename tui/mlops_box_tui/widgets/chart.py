@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Static
-from textual_plotext.plot import Plot
 
 from mlops_box_tui.look import Look, Tone, number
 from mlops_box_tui.text import clean
@@ -137,6 +136,9 @@ def draw(chart: Chart, width: int, height: int, look: Look, *, plain: bool = Fal
     levels = [y for _, y in points] + ([chart.threshold[0]] if chart.threshold is not None else [])
     left, right = chart.x_range or _range([x for x, _ in points], 0.02)
     low, high = chart.y_range or _range(levels, 0.06)
+    # Imported with the first curve that is drawn.
+    from textual_plotext.plot import Plot
+
     plot = Plot()
     plot.theme("clear")
     plot.plotsize(width, height)
