@@ -238,6 +238,14 @@ async def test_the_history_of_a_feature_names_times_limit_and_that_it_is_uncalib
             assert word in shown
 
 
+async def test_the_heat_map_says_from_when_to_when_it_reaches(open_app: Any, home: Path) -> None:
+    async with open_app(home, start="drift", size=(80, 24), ascii_only=True) as (_app, driver):
+        await driver.press("h")
+        head = driver.shown().splitlines()[1]
+        assert "03-14 06:00 > 18:00" in head
+        assert "? cannot tell" in head
+
+
 # Looks.
 
 

@@ -100,11 +100,9 @@ class HeatmapScreen(PlainScreen):
         if found.features:
             row, column = (0, len(found.windows) - 1) if newest else at
             table.move_cursor(row=row, column=column, animate=False)
-        legend = Text("   ").join(
-            look.state(state, word.replace("_", " ")) for word, state in _STATES.items()
-        )
-        self.head(Text.assemble(" ", look.text(f"{found.model}@{found.number}", "accent"), ("  windows ", "dim"),
-                                look.count(len(found.windows)), ("  oldest left   ", "dim"), legend))  # fmt: skip
+        legend = Text("  ").join(look.state(state, word.replace("_", " ")) for word, state in _STATES.items())
+        self.head(Text.assemble(" ", look.text(f"{found.model}@{found.number}", "accent"), "  ", _span(found, look),
+                                "  ", legend))  # fmt: skip
         self._tell()
 
     def _tell(self) -> None:
@@ -128,6 +126,16 @@ class HeatmapScreen(PlainScreen):
         if self.map is not None:
             feature = self.map.features[event.coordinate.row]
             self.app.push_screen(FeatureScreen(f"{self.model}/{feature}"))
+
+
+def _span(found: Heatmap, look: Look) -> Text:
+    """When the map begins at the left and ends at the right (UTC)."""
+    first = found.windows[0].starts_at if found.windows else None
+    last = found.windows[-1].ends_at if found.windows else None
+    if first is None or last is None:
+        return look.text(None, "quiet")
+    end = f"{last:%H:%M}" if last.date() == first.date() else f"{last:%m-%d %H:%M}"
+    return look.text(f"{first:%m-%d %H:%M} {look.arrow} {end}", "quiet")
 
 
 def glyph(cell: HeatCell, look: Look) -> Text:
