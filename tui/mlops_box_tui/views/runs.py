@@ -15,12 +15,8 @@ from mlops_box_tui.look import Look, number
 from mlops_box_tui.screens.epochs import epoch_line
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.views.base import ListView
+from mlops_box_tui.views.run_state import run_state
 from mlops_box_tui.widgets.table import Column
-
-
-def run_state(row: RunRow, look: Look) -> Text:
-    """A running run whose process is gone is not called running."""
-    return look.state("lost" if row.state == "running" and row.owner_alive is False else row.state)
 
 
 class RunsView(ListView[RunRow]):
