@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops_box.box import Box
 from mlops_box.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +127,48 @@ def test_the_inference_server_answers_without_duckdb(tmp_path: Path) -> None:
     )
     found = run(tmp_path, "-c", script)
     assert found.stderr.strip() == ""
+
+
+# What only details and acts of the terminal need: the first picture and the lists behind the digits do without.
+NEVER_FOR_A_LIST = HEAVY | {
+    "duckdb", "numpy", "pandas", "pyarrow", "onnx", "onnxruntime", "scipy", "sqlite_utils", "plotext", "textual_plotext",
+    "matplotlib", "cryptography", "apprise", "httpx", "jinja2",
+}  # fmt: skip
+
+
+def test_the_terminal_shows_its_first_picture_without_what_only_other_screens_need(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom mlops_box.box import Box\n"
+        "from mlops_box_tui.app import BoxApp\nfrom mlops_box_tui.screenshot import settle\n"
+        "async def main():\n"
+        "    with Box.open(Path(sys.argv[1]), read_only=True) as box:\n"
+        "        app = BoxApp(box)\n"
+        "        async with app.run_test(size=(120, 36)) as pilot:\n"
+        "            await settle(app, pilot)\n"
+        "            assert app.main.view.pulse is not None\n"
+        "            loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "            screens = {name for name in sys.modules if name.startswith('mlops_box_tui.screens.')}\n"
+        "    print('LOADED', *loaded)\n    print('SCREENS', *screens)\n"
+        "asyncio.run(main())\n"
+    )
+    home = tmp_path / "box"
+    Box.open(home).close()
+    found = run(tmp_path, "-c", script, str(home))
+    assert found.returncode == 0, found.stderr[-3000:]
+    told = {line.split()[0]: set(line.split()[1:]) for line in found.stdout.splitlines() if line}
+    assert told["LOADED"] & (NEVER_FOR_A_LIST | {"pydantic"}) == set()
+    assert told["SCREENS"] == {"mlops_box_tui.screens.main"}
+
+
+def test_the_lists_of_the_terminal_load_nothing_that_only_details_and_acts_need(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom mlops_box_tui.registry import INNER_VIEWS, VIEWS\n"
+        "assert [table[name].__name__ for table in (VIEWS, INNER_VIEWS) for name in table]\n"
+        "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    found = run(tmp_path, "-c", script)
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert set(found.stdout.split()[1:]) & NEVER_FOR_A_LIST == set()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=lambda value: value[0])

@@ -12,6 +12,9 @@ from mlops_box.box import Box
 from mlops_box.errors import BoxError, StorageError, UsageError
 from mlops_box.home import home_from
 
+# By then the first picture stands, unless the machine is very busy.
+READY_AFTER_S = 0.5
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit code."""
@@ -56,7 +59,8 @@ def _run(options: argparse.Namespace) -> int:
             raise UsageError(f"there is no view {options.view!r}", hint=f"views: {', '.join(VIEWS)}")
         settings = Settings(options.theme, options.ascii, options.readonly)
         settings = settings.with_file(box.home.root, known_ids=_known_ids)
-        app = BoxApp(box, settings=settings, start=options.view)
+        ready_after_s = READY_AFTER_S if options.screenshot is None else None
+        app = BoxApp(box, settings=settings, start=options.view, ready_after_s=ready_after_s)
         if options.screenshot is None:
             app.run()
             return app.return_code or 0

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 # The groups of workers that read for a screen.
 SCREEN_POLLS = frozenset({"poll-view", "poll-detail", "poll-heatmap", "poll-metrics"})
-# After the first picture, what stands behind the other keys is imported.
-READY_AFTER_S = 0.5
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 
 
@@ -54,6 +52,8 @@ class BoxApp(LiveApp):
         box: Opened with ``read_only=True``; the caller closes it.
         settings: Theme, characters, keys, whether anything may act.
         start: The first view.
+        ready_after_s: When what stands behind the other keys is imported, beside the screen; ``None``: when it is asked
+            for.
     """
 
     TITLE = "mlops-box"
@@ -76,9 +76,17 @@ class BoxApp(LiveApp):
 
     paused: reactive[bool] = reactive(False)
 
-    def __init__(self, box: Box, *, settings: Settings | None = None, start: str = "home"):
+    def __init__(
+        self,
+        box: Box,
+        *,
+        settings: Settings | None = None,
+        start: str = "home",
+        ready_after_s: float | None = None,
+    ):
         super().__init__(box, settings=settings)
         self.start = start
+        self.ready_after_s = ready_after_s
         self.performer = Performer(self)
         self.set_keymap(self.settings.keys)
         self.theme = THEMES.get(self.settings.theme, self.settings.theme)
@@ -99,7 +107,8 @@ class BoxApp(LiveApp):
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._redraw))
         self.set_interval(TICK_S, self._tick)
-        self.set_timer(READY_AFTER_S, self._make_ready)
+        if self.ready_after_s is not None:
+            self.set_timer(self.ready_after_s, self._make_ready)
         self.read_counts(False)
 
     def on_unmount(self) -> None:
@@ -111,7 +120,7 @@ class BoxApp(LiveApp):
 
     @work(thread=True, group="make-ready")
     def _make_ready(self) -> None:
-        # Beside the screen, so that the first visit of a view or a detail does not wait for its import.
+        # So that the first visit of a view or a detail does not wait for its import.
         for table in (VIEWS, INNER_VIEWS, DETAILS):
             for name in table:
                 table[name]
