@@ -38,6 +38,7 @@ class Reliability:
         rows: Rows in all.
         brier: Mean squared difference between the probability and what happened (Brier 1950); 0 is perfect.
         ece: Expected calibration error: the distance between said and seen over the bins, weighted by their rows.
+            Chance alone raises it where bins have few rows.
         bins: Those with rows, ascending.
     """
 
