@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -199,3 +200,11 @@ def test_no_command_loads_a_heavy_library_to_show_its_help(tmp_path: Path) -> No
 def test_every_command_of_the_table_has_a_module() -> None:
     for name, (module, _) in COMMANDS.items():
         assert (ROOT / "mlops_box/cli" / f"{module}.py").exists(), name
+
+
+@pytest.mark.parametrize("package", ["mlops_box.operations.views", "mlops_box.project", "mlops_box.monitoring"])
+def test_a_package_that_imports_on_first_use_has_every_name_that_it_offers(package: str) -> None:
+    offered = importlib.import_module(package)
+    assert [name for name in offered.__all__ if not hasattr(offered, name)] == []
+    with pytest.raises(AttributeError, match="no attribute 'nothing_of_the_kind'"):
+        _ = offered.nothing_of_the_kind

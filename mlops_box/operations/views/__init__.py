@@ -3,45 +3,61 @@
 Plain functions over a Box that may be open read-only; rows are frozen dataclasses; filter, sort and limit run in SQL.
 """
 
-from mlops_box.operations.views.alerts import (
-    AlertDetail,
-    AlertRow,
-    DecisionDetail,
-    DecisionRow,
-    alert_detail,
-    decision_detail,
-    list_alerts,
-    list_decisions,
-)
-from mlops_box.operations.views.data import BatchDetail, BatchRow, batch_detail, list_batches
-from mlops_box.operations.views.devices import DeviceDetail, DeviceRow, device_detail, list_devices
-from mlops_box.operations.views.drift import DriftRow, FeatureDetail, WindowRow, feature_detail, list_drift
-from mlops_box.operations.views.features import (
-    FeatureViewDetail,
-    FeatureViewRow,
-    PinnedBy,
-    feature_view_detail,
-    list_features,
-)
-from mlops_box.operations.views.findings import FindingView
-from mlops_box.operations.views.gpu import Gpu, Gpus, read_gpus
-from mlops_box.operations.views.heatmap import HeatCell, Heatmap, HeatWindow, drift_heatmap
-from mlops_box.operations.views.host import HostReading, Own, ProcessReading, own_processes, read_host
-from mlops_box.operations.views.metric_history import MetricHistory, MetricPoint, ModelHistory, model_history
-from mlops_box.operations.views.models import (
-    ModelRow,
-    VersionDetail,
-    VersionFile,
-    VersionRow,
-    list_models,
-    list_versions,
-    version_detail,
-)
-from mlops_box.operations.views.paging import Page, Query
-from mlops_box.operations.views.pulse import Counts, Pulse, read_counts, read_pulse
-from mlops_box.operations.views.runs import RunDetail, RunRow, list_runs, run_detail
-from mlops_box.operations.views.serving import RecentTraffic, ServedModel, ServingStatus, read_serving
-from mlops_box.operations.views.shapes import Shape
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops_box.operations.views.alerts import (
+        AlertDetail,
+        AlertRow,
+        DecisionDetail,
+        DecisionRow,
+        alert_detail,
+        decision_detail,
+        list_alerts,
+        list_decisions,
+    )
+    from mlops_box.operations.views.data import BatchDetail, BatchRow, batch_detail, list_batches
+    from mlops_box.operations.views.devices import DeviceDetail, DeviceRow, device_detail, list_devices
+    from mlops_box.operations.views.drift import (
+        DriftRow,
+        FeatureDetail,
+        WindowRow,
+        feature_detail,
+        list_drift,
+    )
+    from mlops_box.operations.views.features import (
+        FeatureViewDetail,
+        FeatureViewRow,
+        PinnedBy,
+        feature_view_detail,
+        list_features,
+    )
+    from mlops_box.operations.views.findings import FindingView
+    from mlops_box.operations.views.gpu import Gpu, Gpus, read_gpus
+    from mlops_box.operations.views.heatmap import HeatCell, Heatmap, HeatWindow, drift_heatmap
+    from mlops_box.operations.views.host import HostReading, Own, ProcessReading, own_processes, read_host
+    from mlops_box.operations.views.metric_history import (
+        MetricHistory,
+        MetricPoint,
+        ModelHistory,
+        model_history,
+    )
+    from mlops_box.operations.views.models import (
+        ModelRow,
+        VersionDetail,
+        VersionFile,
+        VersionRow,
+        list_models,
+        list_versions,
+        version_detail,
+    )
+    from mlops_box.operations.views.paging import Page, Query
+    from mlops_box.operations.views.pulse import Counts, Pulse, read_counts, read_pulse
+    from mlops_box.operations.views.runs import RunDetail, RunRow, list_runs, run_detail
+    from mlops_box.operations.views.serving import RecentTraffic, ServedModel, ServingStatus, read_serving
+    from mlops_box.operations.views.shapes import Shape
 
 __all__ = [
     "AlertDetail",
@@ -110,3 +126,33 @@ __all__ = [
     "run_detail",
     "version_detail",
 ]
+
+# The same names by the module they live in, for the running program; a test holds both equal.
+_HOMES = {
+    "alerts": ("AlertDetail", "AlertRow", "DecisionDetail", "DecisionRow", "alert_detail", "decision_detail", "list_alerts", "list_decisions"),
+    "data": ("BatchDetail", "BatchRow", "batch_detail", "list_batches"),
+    "devices": ("DeviceDetail", "DeviceRow", "device_detail", "list_devices"),
+    "drift": ("DriftRow", "FeatureDetail", "WindowRow", "feature_detail", "list_drift"),
+    "features": ("FeatureViewDetail", "FeatureViewRow", "PinnedBy", "feature_view_detail", "list_features"),
+    "findings": ("FindingView",),
+    "gpu": ("Gpu", "Gpus", "read_gpus"),
+    "heatmap": ("HeatCell", "Heatmap", "HeatWindow", "drift_heatmap"),
+    "host": ("HostReading", "Own", "ProcessReading", "own_processes", "read_host"),
+    "metric_history": ("MetricHistory", "MetricPoint", "ModelHistory", "model_history"),
+    "models": ("ModelRow", "VersionDetail", "VersionFile", "VersionRow", "list_models", "list_versions", "version_detail"),
+    "paging": ("Page", "Query"),
+    "pulse": ("Counts", "Pulse", "read_counts", "read_pulse"),
+    "runs": ("RunDetail", "RunRow", "list_runs", "run_detail"),
+    "serving": ("RecentTraffic", "ServedModel", "ServingStatus", "read_serving"),
+    "shapes": ("Shape",),
+}  # fmt: skip
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the terminal's first picture, and a command that lists, need few of these modules."""
+    import importlib
+
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
