@@ -33,14 +33,14 @@ class ServingView(ListView[ServedModel]):
     NAME = "serving"
     ACTS = (TRY, ROLL_BACK, UP, DOWN, *ROLLOUT_ACTS)
     COLUMNS = (
-        Column("model", "model", 16, flex=True),
-        Column("number", "version", 8),
-        Column("state", "state", 12),
-        Column("rate", "req/min", 9, right=True),
+        Column("model", "model", 15, flex=True),
+        Column("number", "version", 7),
+        Column("state", "state", 11),
+        Column("rate", "req/min", 7, right=True),
         Column("requests", "requests", 10, drop=1, right=True),
-        Column("p50", "p50", 8, right=True),
-        Column("p99", "p99", 8, right=True),
-        Column("errors", "errors", 8, right=True),
+        Column("p50", "p50 1min", 8, right=True),
+        Column("p99", "p99 1min", 8, right=True),
+        Column("errors", "err 1min", 8, right=True),
         Column("queued", "waiting", 8, drop=2, right=True),
         Column("traffic", "traffic", POINTS, drop=3),
         Column("latency", "latency p99", POINTS, drop=4),
