@@ -55,13 +55,13 @@ class ServingView(ListView[ServedModel]):
 
     def __init__(self, *, scope: str | None = None, filter_text: str = ""):
         super().__init__(scope=scope, filter_text=filter_text)
-        self._drawn: tuple[ServingStatus, Query] | None = None
+        self._shown_of: tuple[ServingStatus, Query] | None = None
 
     def poll(self, *, force: bool = False) -> None:
         """The app asks the server for everybody; this only takes what it heard."""
         self.app.poll_serving()
         # What the server said while another view was shown, or this one was being made, has not been drawn yet.
-        if self._drawn != (self.app.serving, self.question):
+        if self._shown_of != (self.app.serving, self.question):
             self.serving_changed()
 
     def serving_changed(self) -> None:
@@ -69,7 +69,7 @@ class ServingView(ListView[ServedModel]):
         status = self.app.serving
         if status is None:
             return
-        self._drawn = (status, self.question)
+        self._shown_of = (status, self.question)
         self.app.report_read(None)
         terms = self.question.text.casefold().split()
         rows = tuple(
