@@ -17,7 +17,13 @@ from mlops_box_tui.screens.sql import SqlScreen
 
 from mlops_box.errors import UsageError
 
-SCREENS = {"help": HelpScreen, "history": HistoryScreen, "host": HostScreen, "logs": LogScreen, "sql": SqlScreen}
+SCREENS = {
+    "help": HelpScreen,
+    "history": HistoryScreen,
+    "host": HostScreen,
+    "logs": LogScreen,
+    "sql": SqlScreen,
+}
 
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: word.name)
