@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_box_tui.lazy import LazyTable
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mlops_box_tui.views.base import ListView
     from mlops_box_tui.views.home import HomeView
 
-    View = HomeView | ListView  # type: ignore[type-arg]
+    View: TypeAlias = HomeView | ListView[Any]
 
 VIEWS: LazyTable[type[View]] = LazyTable(
     "mlops_box_tui.views",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 from rich.console import Group
@@ -25,11 +25,22 @@ from mlops_box_tui.reader import Fetched, Seen
 from mlops_box_tui.views.marking import Marking
 from mlops_box_tui.views.title import title_of
 from mlops_box_tui.widgets.table import Column, Line, ResourceTable
+from mlops_box_tui.widgets.told import Told
 
 T = TypeVar("T")
 
 # Texts like "3m ago" are drawn again this often although nothing was committed.
 REDRAW_S = 5.0
+
+
+@dataclass(frozen=True)
+class Drawn(Generic[T]):
+    """A row, how it was drawn, and when."""
+
+    row: T
+    marked: bool
+    line: Line
+    at_s: float
 
 
 class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
@@ -66,7 +77,7 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
         self.problem: str | None = None
         self.marks: list[str] = []
         self._seen: Seen | None = None
-        self._drawn_at_s = 0.0
+        self._drawn: dict[str, Drawn[T]] = {}
 
     # What a subclass says.
 
@@ -93,13 +104,14 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
     # What all do.
 
     def compose(self) -> ComposeResult:
-        yield Static(markup=False, classes="title")
+        yield Told(markup=False, classes="title")
         yield ResourceTable(self.COLUMNS)
         yield Static(markup=False, classes="empty")
-        yield Static(markup=False, classes="preview")
+        yield Told(markup=False, classes="preview")
 
     def on_mount(self) -> None:
         self.query_one(".empty").display = False
+        self.watch(self.table, "scroll_y", self._scrolled, init=False)
         self.redraw()
 
     @property
@@ -152,9 +164,8 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
         had_problem, self.problem = self.problem, None
         if fetched is not None:
             self.page, self._seen = fetched.value, fetched.seen
-        now_s = self.app.box.clock.monotonic_s()
-        if fetched is not None or had_problem or self.moving or now_s - self._drawn_at_s >= REDRAW_S:
-            self.redraw()
+        if fetched is not None or had_problem or self.moving or self._looks_old():
+            self._update()
 
     @property
     def moving(self) -> bool:
@@ -162,12 +173,40 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
         return False
 
     def redraw(self) -> None:
-        """Draw the rows at hand."""
-        look = self.app.look
-        self._drawn_at_s = self.app.box.clock.monotonic_s()
-        rows = self.page.rows if self.page else ()
-        self.table.show([self._line(row, look) for row in rows])
-        self.query_one(".title", Static).update(title_of(self, look))
+        """Draw all rows at hand anew (another theme)."""
+        self._drawn.clear()
+        self._update()
+
+    def _scrolled(self) -> None:
+        if self._looks_old():
+            self.call_after_refresh(self._update)
+
+    def _looks_old(self) -> bool:
+        """Was a row that one sees drawn long ago?"""
+        before_s = self.app.box.clock.monotonic_s() - REDRAW_S
+        seen = (self._drawn.get(key) for key in self.table.seen_keys)
+        return any(drawn is not None and drawn.at_s <= before_s for drawn in seen)
+
+    def _update(self) -> None:
+        """Draw the rows that changed, and of those that one sees the ones whose ages did."""
+        look, now_s = self.app.look, self.app.box.clock.monotonic_s()
+        older_s = now_s if self.moving else now_s - REDRAW_S
+        seen = set(self.table.seen_keys)
+        drawn: dict[str, Drawn[T]] = {}
+        for row in self.page.rows if self.page else ():
+            key = self.key_of(row)
+            held, marked = self._drawn.get(key), key in self.marks
+            if (
+                held is None
+                or held.marked != marked
+                or (held.row is not row and held.row != row)
+                or (key in seen and held.at_s <= older_s)
+            ):
+                held = Drawn(row, marked, self._line(row, look), now_s)
+            drawn[key] = held
+        self._drawn = drawn
+        self.table.show([held.line for held in drawn.values()])
+        self.query_one(".title", Told).tell(title_of(self, look))
         self._draw_empty(look)
         self.draw_preview()
 
@@ -185,9 +224,9 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
         """Lines about the row under the cursor."""
         row = self.row
         lines = self.preview(row, self.app.look) if row is not None else ()
-        pane = self.query_one(".preview", Static)
+        pane = self.query_one(".preview", Told)
         pane.display = bool(lines)
-        pane.update(Group(*lines))
+        pane.tell(*lines)
         # Whether an act applies depends on the row.
         self.refresh_acts()
 

@@ -10,6 +10,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from mlops_box_tui.look import age
+from mlops_box_tui.widgets.told import Told
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 CUT_LETTERS = 4
 
 
-class StatusBar(Static):
+class StatusBar(Told):
     """Name of the box, freshness of what is shown, and what wants attention."""
 
     app: BoxApp
@@ -37,7 +38,7 @@ class StatusBar(Static):
         serving = app.serving
         if serving is not None:
             parts.append(look.state(serving.state, f"serving {look.state(serving.state).plain[2:]}"))
-        self.update(Text("  " if narrow else "   ").join(parts))
+        self.tell(Text("  " if narrow else "   ").join(parts), layout=False)
 
     def _counts(self, *, narrow: bool) -> list[Text]:
         counts, look = self.app.counts, self.app.look

@@ -77,6 +77,8 @@ class ResourceTable(DataTable[Text], inherit_bindings=False):
         self._marks: tuple[str | None, str] = (None, "")
         self._lines: dict[str, tuple[tuple[str, str], ...]] = {}
         self._held: tuple[Line, ...] = ()
+        # What was put last, by key: the same line again needs no look at its cells.
+        self._put_lines: dict[str, Line] = {}
 
     @property
     def cursor_key(self) -> str | None:
@@ -85,24 +87,35 @@ class ResourceTable(DataTable[Text], inherit_bindings=False):
             return None
         return self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
 
+    @property
+    def seen_keys(self) -> tuple[str, ...]:
+        """The keys of the rows that stand on the screen."""
+        first = max(0, int(self.scroll_y))
+        return tuple(line.key for line in self._held[first : first + self.size.height])
+
     def show(self, lines: Sequence[Line]) -> None:
         """Bring the table up to these lines: changed cells change, new rows come, the cursor keeps its row."""
         self._held = tuple(lines)
         if not self._shown:
             return
         wanted = [line.key for line in lines]
-        gone = [key for key in self._lines if key not in set(wanted)]
+        kept = set(wanted)
+        gone = [key for key in self._lines if key not in kept]
         cursor = self.cursor_key
         place = self.cursor_row
         if len(gone) > REBUILD_ABOVE or not self._lines:
             self.clear()
             self._lines.clear()
+            self._put_lines.clear()
             gone = []
         for key in gone:
             self.remove_row(key)
             del self._lines[key]
+            self._put_lines.pop(key, None)
         for line in lines:
-            self._put(line)
+            if self._put_lines.get(line.key) is not line:
+                self._put(line)
+                self._put_lines[line.key] = line
         if wanted != [row.key.value for row in self.ordered_rows]:
             self._arrange(wanted)
         self._keep_cursor(cursor, place)
@@ -124,6 +137,7 @@ class ResourceTable(DataTable[Text], inherit_bindings=False):
         cursor = self.cursor_key
         self.clear(columns=True)
         self._lines.clear()
+        self._put_lines.clear()
         self._shown = columns
         for column in columns:
             label = column.label + (self._marks[1] if column.key == self._marks[0] else "")
