@@ -23,7 +23,15 @@ _ESCAPE = re.compile(
     r"\x1b(?:\[(?P<params>[0-9;:?<>=!]*)[ -/]*(?P<final>[@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\|[ -/]*[0-Z\\^-~])"
 )
 _PLAIN = re.compile(r"[^\x00-\x1f]+")
-KEYS = {"enter": "\r", "escape": "\x1b", "down": "\x1b[B", "tab": "\t", "backspace": "\x7f"}
+# Terminals that speak Kitty's keyboard protocol send escape as a sequence of its own, the others as what begins all others.
+KEYS = {
+    "enter": "\r",
+    "escape": "\x1b",
+    "escape (kitty)": "\x1b[27u",
+    "down": "\x1b[B",
+    "tab": "\t",
+    "backspace": "\x7f",
+}
 TUI = (sys.executable, "-m", "mlops_box", "tui")
 
 

@@ -102,6 +102,7 @@ class Session:
 
     def move(self, times: int) -> dict[str, list[float]]:
         """The cursor down and up the newest runs, to the last row and back to the first."""
+        self.terminal.shown()
         cursor = self.terminal.glass.styles[FIRST_ROW][3]
         found: dict[str, list[float]] = {"j, k": [], "G, g": []}
 
@@ -151,13 +152,19 @@ class Session:
 
     def look_deeper(self, times: int) -> dict[str, list[float]]:
         """Into runs and back."""
-        deeper, back = [], []
-        for _ in range(times):
+        deeper: list[float] = []
+        back: dict[str, list[float]] = {"escape (kitty)": [], "escape": []}
+        for place in range(times):
+            escape = list(back)[place % 2]
             deeper.append(
                 self.key_s(
                     "enter", picture(r"run 01k\w+bench", "steps  metrics", "^  step +state", "R rerun")
                 )
             )
-            back.append(self.key_s("escape", picture(VIEWS["runs"][1][0], FOOTER)))
+            back[escape].append(self.key_s(escape, picture(VIEWS["runs"][1][0], FOOTER)))
             self.terminal.press("j")
-        return {"enter": deeper, "esc": back}
+        return {
+            "enter: a run whole": deeper,
+            "esc, by Kitty's protocol": back["escape (kitty)"],
+            "esc, else: Textual waits 100 ms for what may follow": back["escape"],
+        }
