@@ -42,12 +42,14 @@ def main() -> None:
     parser.add_argument("--note", default="", help="About the machine, for the results.")
     options = parser.parse_args()
     machine = describe()
-    os.nice(options.nice)
+    if options.nice:
+        os.nice(options.nice)
     with tempfile.TemporaryDirectory(prefix="tui-") as folder:
         home = Path(folder)
         fill(home)
         sections = [_starts(home, options.starts), _keys(home), *_at_rest(home)]
-    niced = f" Run at priority {options.nice}." if options.nice else ""
+    priority = os.nice(0)
+    niced = f" Run at priority {priority}." if priority else ""
     text = "\n".join([
         "# The terminal screen", "",
         "The real program in a pty of 120 x 36, in a box of 10,000 runs, 1,000 versions of 20 models, 2,016 windows, 600 "

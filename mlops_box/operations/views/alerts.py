@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
 from mlops_box.db import Row
 from mlops_box.errors import NotFoundError
 from mlops_box.ledger import Entry
-from mlops_box.operations.views.findings import FindingView, read_finding
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import mapping, moment
+
+if TYPE_CHECKING:
+    from mlops_box.operations.views.findings import FindingView
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,9 @@ def alert_detail(box: Box, alert_id: str) -> AlertDetail:
     Raises:
         NotFoundError: There is none, or more than one begins so.
     """
+    # What monitoring finds, and how it is told: a list of alerts does without.
+    from mlops_box.operations.views.findings import read_finding
+
     row = _only(box, _ALERTS, alert_id, what="alert")
     decisions = box.db.read(
         "SELECT * FROM decisions WHERE alert_id = ? ORDER BY decided_at DESC LIMIT 50", (row["id"],)
