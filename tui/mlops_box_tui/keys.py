@@ -81,7 +81,7 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
 _NAMES = {
     "slash": "/", "colon": ":", "minus": "-", "question_mark": "?", "exclamation_mark": "!",
     "left_square_bracket": "[", "right_square_bracket": "]", "greater_than_sign": ">", "less_than_sign": "<",
-    "escape": "esc",
+    "escape": "esc", "asterisk": "*",
 }  # fmt: skip
 
 

@@ -97,6 +97,7 @@ class Act(Generic[T]):
             as a process of its own.
         applies: Why it does not apply to a row; ``None`` where it does.
         needs_row: It acts on what the cursor is on; otherwise the row may be ``None``.
+        many: It may be done to all marked rows at once; what it asks is then asked once for all.
         also: Another line that does the same, without ``mlops-box``; ``None`` where there is none now.
     """
 
@@ -110,6 +111,7 @@ class Act(Generic[T]):
     run: Callable[[Box, T, Form], Done] | None = None
     applies: Callable[[T], str | None] = applies_always
     needs_row: bool = True
+    many: bool = False
     also: Callable[[Home, T, Form], str | None] = lambda _home, _row, _form: None
 
 

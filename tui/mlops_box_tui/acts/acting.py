@@ -8,6 +8,7 @@ from textual.events import Key
 from textual.widget import Widget
 
 from mlops_box_tui.acts.act import Act
+from mlops_box_tui.acts.group import Group, Target
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
@@ -36,10 +37,29 @@ class Acting(Widget):
         """Why an act cannot be done now; ``None`` when it can."""
         if self.app.settings.read_only:
             return READ_ONLY
+        marked = self.marked_targets()
+        if marked:
+            return self._refusal_of_marked(act, [target.row for target in marked])
         row = self.act_row
         if row is None:
             return "there is nothing to act on" if act.needs_row else None
         return act.applies(row)
+
+    def marked_targets(self) -> tuple[Target, ...]:
+        """The rows that are marked: an act is about these, wherever the cursor is."""
+        return ()
+
+    def group_of(self, act: Act[Any]) -> Group:
+        """An act for all marked rows."""
+        raise NotImplementedError
+
+    def _refusal_of_marked(self, act: Act[Any], rows: list[Any]) -> str | None:
+        if act.many:
+            reasons = [act.applies(row) for row in rows]
+            return reasons[0] if all(reasons) else None
+        if len(rows) > 1:
+            return f"it takes one row, and {len(rows)} are marked; esc takes the marks away"
+        return act.applies(rows[0])
 
     def refresh_acts(self) -> None:
         """Grey and light the keys anew where that has changed: the line of keys is dear to draw."""
@@ -55,7 +75,11 @@ class Acting(Widget):
         return True if self.refusal(self._act(str(parameters[0]))) is None else None
 
     def action_act(self, act_id: str) -> None:
-        self.app.performer.ask(self._act(act_id), self.act_row)
+        act, marked = self._act(act_id), self.marked_targets()
+        if len(marked) > 1:
+            self.app.performer.ask_all(self.group_of(act))
+        else:
+            self.app.performer.ask(act, marked[0].row if marked else self.act_row)
 
     def on_key(self, event: Key) -> None:
         # A greyed key does nothing by itself; a person is told why.

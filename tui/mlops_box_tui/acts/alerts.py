@@ -39,7 +39,7 @@ def _acknowledge(box: Box, row: AlertRow, form: Form) -> Done:
 
 
 ACKNOWLEDGE: Act[AlertRow] = Act(
-    id="ack", key="A", label="acknowledge", danger="none",
+    id="ack", key="A", label="acknowledge", many=True, danger="none",
     tooltip="Say that you know: the alert goes on counting and resolves by itself.",
     plan=_plan("it goes on counting and resolves by itself", Field("note", "what is known, what is done")),
     run=_acknowledge, applies=_unresolved, cli=lambda row, form: ["alerts", "ack", row.id, "--note", form["note"]],
@@ -58,7 +58,7 @@ def _snooze(box: Box, row: AlertRow, form: Form) -> Done:
 
 
 SNOOZE: Act[AlertRow] = Act(
-    id="snooze", key="S", label="snooze", danger="none",
+    id="snooze", key="S", label="snooze", many=True, danger="none",
     tooltip="Acknowledge for a while: it notifies nobody, and is open again afterwards.",
     plan=_plan(
         "it notifies nobody meanwhile; afterwards it is open again",
@@ -81,7 +81,7 @@ def _acknowledged(row: AlertRow) -> str | None:
 
 
 UNACKNOWLEDGE: Act[AlertRow] = Act(
-    id="unack", key="U", label="un-ack", danger="none",
+    id="unack", key="U", label="un-ack", many=True, danger="none",
     tooltip="Take an acknowledgement or a snooze back: the alert is open again.",
     plan=_plan("it is open again, and notifies"), run=_unacknowledge, applies=_acknowledged,
     cli=lambda row, _form: ["alerts", "unack", row.id],
@@ -93,7 +93,7 @@ def _resolve(box: Box, row: AlertRow, form: Form) -> Done:
 
 
 RESOLVE: Act[AlertRow] = Act(
-    id="resolve", key="X", label="resolve", danger="confirm",
+    id="resolve", key="X", label="resolve", many=True, danger="confirm",
     tooltip="Close the alert by hand; if its evidence still stands, monitoring opens another one.",
     plan=_plan(
         "it is closed; the next monitor run opens another one if its evidence still stands",

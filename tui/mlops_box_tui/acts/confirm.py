@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Group, RenderableType
@@ -13,8 +14,11 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from mlops_box.errors import BoxError
+from mlops_box.box import Box
+from mlops_box.errors import BoxError, UsageError
 from mlops_box_tui.acts.act import Act, Field, Form, Plan, command_line
+from mlops_box_tui.acts.group import Group as ActGroup
+from mlops_box_tui.acts.group import GroupPlan, plan_group
 from mlops_box_tui.acts.journal import JournalEntry
 
 if TYPE_CHECKING:
@@ -37,6 +41,11 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         Binding("enter", "enter", "do it", show=False, id="act.enter", tooltip="Do it, where it is harmless."),
         Binding("down", "app.focus_next", "next", show=False, id="act.next", tooltip="The next field."),
         Binding("up", "app.focus_previous", "before", show=False, id="act.before", tooltip="The field before."),
+        Binding("c", "copy", "copy", show=False, id="act.copy", tooltip="Copy the commands that do the same."),
+        Binding("pagedown", "scroll(1)", "page down", show=False, id="act.page_down",
+                tooltip="The next part of a long question."),
+        Binding("pageup", "scroll(-1)", "page up", show=False, id="act.page_up",
+                tooltip="The part before of a long question."),
     ]  # fmt: skip
 
     app: BoxApp
@@ -50,10 +59,25 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         self._plan: Plan | None = None
         self._asked: tuple[Field, ...] = ()
 
+    @property
+    def asks(self) -> str:
+        """What is asked, in few words."""
+        return f"undo: {self._act.label}" if self._undoes else self._act.label
+
+    def read(self, box: Box) -> Plan:
+        """What would happen; runs in the reader's thread."""
+        plan: Plan = self._act.plan(box, self._row)
+        return plan
+
+    def commands(self) -> list[str]:
+        """Lines that do the same, with the form as it stands."""
+        home, form = self.app.box.home, self.form
+        also = self._act.also(home, self._row, form)
+        return [command_line(home, self._act.cli(self._row, form)), *([also] if also else [])]
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="act", can_focus=False) as pane:
-            title = f"undo: {self._act.label}" if self._undoes else self._act.label
-            pane.border_title = Text(self.app.look.fit(title))
+            pane.border_title = Text(self.app.look.fit(self.asks))
             yield Static(Text("reading", style="dim"), id="act-effect", markup=False)
             yield Static(id="act-command", markup=False)
             yield Static(id="act-problem", markup=False)
@@ -67,9 +91,7 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
     @work(exclusive=True, group="poll-act")
     async def _read(self) -> None:
         try:
-            fetched = await self.app.reader.ask(
-                ("act", self._act.id), None, lambda box: self._act.plan(box, self._row)
-            )
+            fetched = await self.app.reader.ask(("act", self._act.id), None, self.read)
         except BoxError as error:
             self._cannot(error)
             return
@@ -133,10 +155,8 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         return self.query_one(f"#field-{field.name}", Input)
 
     def _draw_command(self) -> None:
-        look, home, form = self.app.look, self.app.box.home, self.form
-        commands = [command_line(home, self._act.cli(self._row, form)), self._act.also(home, self._row, form)]
-        lines = []
-        for command in filter(None, commands):
+        look, lines = self.app.look, []
+        for command in self.commands():
             line = look.text(command, "accent")
             line.no_wrap, line.overflow = False, "fold"
             lines.append(Text.assemble(("$ ", "dim"), line))
@@ -187,6 +207,18 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         if self._act.danger != "name":
             self._finish()
 
+    def action_copy(self) -> None:
+        if self._plan is None:
+            return
+        commands = self.commands()
+        self.app.copy_to_clipboard("\n".join(commands))
+        said = commands[0] if len(commands) == 1 else f"{len(commands)} commands"
+        self.app.notify(f"copied {said}", markup=False, timeout=2)
+
+    def action_scroll(self, way: int) -> None:
+        pane = self.query_one("#act", VerticalScroll)
+        (pane.scroll_page_down if way > 0 else pane.scroll_page_up)(animate=False)
+
     def action_no(self) -> None:
         self.dismiss(None)
 
@@ -202,3 +234,30 @@ class ActScreen(ModalScreen[dict[str, str] | None]):
         pane.update(self.app.look.text(problem, "bad"))
         wrong = self._missing() or self._asked[-1]
         self.set_focus(self._input(wrong))
+
+
+class GroupScreen(ActScreen):
+    """The one question before an act on many rows; ``group_plan`` is what was answered to."""
+
+    def __init__(self, group: ActGroup, *, undo: bool = False):
+        super().__init__(group.act, None, {})
+        self._group = group
+        self._undo = undo
+        self.group_plan: GroupPlan | None = None
+
+    @property
+    def asks(self) -> str:
+        return f"undo: {self._group.title}" if self._undo else self._group.title
+
+    def read(self, box: Box) -> Plan:
+        found = plan_group(box, self._group)
+        if not found.planned:
+            raise UsageError("\n".join(found.lines))
+        self.group_plan = found
+        given = found.planned[0].target.given
+        asked = tuple(replace(one, default=given.get(one.name, one.default)) for one in found.asked)
+        return Plan(found.lines, asked, found.word)
+
+    def commands(self) -> list[str]:
+        assert self.group_plan is not None
+        return self.group_plan.commands(self.app.box.home, self.form)

@@ -20,7 +20,7 @@ def _suggested(row: DecisionRow) -> str | None:
 
 
 ACCEPT: Act[DecisionRow] = Act(
-    id="accept", key="A", label="accept", danger="confirm",
+    id="accept", key="A", label="accept", many=True, danger="confirm",
     tooltip="Accept the suggestion: the training starts, its gates decide.",
     plan=lambda box, row: Plan(_effect(box, box.decisions.get(row.id))),
     cli=lambda row, _form: ["decisions", "accept", row.id], applies=_suggested,
@@ -45,7 +45,7 @@ def _decline(box: Box, row: DecisionRow, form: Form) -> Done:
 
 
 DECLINE: Act[DecisionRow] = Act(
-    id="decline", key="X", label="decline", danger="confirm",
+    id="decline", key="X", label="decline", many=True, danger="confirm",
     tooltip="Decline the suggestion: nothing is trained.",
     plan=_decline_plan, run=_decline, applies=_suggested,
     cli=lambda row, form: ["decisions", "decline", row.id, "--reason", form["reason"]],

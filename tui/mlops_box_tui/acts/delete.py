@@ -34,7 +34,7 @@ def _delete(box: Box, row: VersionRow, form: Form) -> Done:
 
 
 DELETE: Act[VersionRow] = Act(
-    id="delete", key="D", label="delete", danger="name",
+    id="delete", key="D", label="delete", many=True, danger="name",
     tooltip="Delete a version that never served and that nothing refers to; its name has to be typed.",
     plan=_delete_plan, run=_delete,
     cli=lambda row, form: ["models", "delete", row.ref, "--reason", form["reason"], "--confirm", row.ref],

@@ -167,7 +167,7 @@ def _cancel(box: Box, row: RunLike, form: Form) -> Done:
 
 
 CANCEL: Act[RunLike] = Act(
-    id="cancel", key="X", label="cancel", danger="confirm",
+    id="cancel", key="X", label="cancel", many=True, danger="confirm",
     tooltip="Cancel the run: it is closed at once, and its process is told to stop.",
     plan=_cancel_plan, run=_cancel,
     cli=lambda row, form: ["runs", "cancel", row.id, "--reason", form["reason"]],

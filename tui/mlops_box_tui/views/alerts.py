@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.screen import Screen
 
 from mlops_box.box import Box
-from mlops_box.operations.views import AlertRow, Page, Query, list_alerts
+from mlops_box.operations.views import AlertRow, Page, Query, alert_detail, list_alerts
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.alerts import ACKNOWLEDGE, RESOLVE, SNOOZE, UNACKNOWLEDGE
 from mlops_box_tui.acts.data import MONITOR
@@ -44,6 +44,9 @@ class AlertsView(ListView[AlertRow]):
 
     def fetch(self, box: Box, query: Query) -> Page[AlertRow]:
         return list_alerts(box, query)
+
+    def read_row(self, box: Box, key: str) -> AlertRow:
+        return alert_detail(box, key).row
 
     def key_of(self, row: AlertRow) -> str:
         return row.id

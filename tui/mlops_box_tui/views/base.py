@@ -309,10 +309,12 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
         return f"state:{near[0]}" if near else words
 
     def clear_narrowing(self) -> bool:
-        """Undo filter, problems-only and marks; false when there was nothing to undo."""
+        """Undo filter and problems-only; where there are none, marks; false when there was nothing to undo."""
         plain = replace(self.question, text="", problems=False, offset=0)
-        changed = plain != self.question or bool(self.marks)
-        self.marks.clear()
+        narrowed = plain != self.question
+        changed = narrowed or bool(self.marks)
+        if not narrowed:
+            self.marks.clear()
         self.ask(plain)
         self.redraw()
         return changed

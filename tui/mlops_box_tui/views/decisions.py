@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.screen import Screen
 
 from mlops_box.box import Box
-from mlops_box.operations.views import DecisionRow, Page, Query, list_decisions
+from mlops_box.operations.views import DecisionRow, Page, Query, decision_detail, list_decisions
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.decisions import ACCEPT, DECLINE
 from mlops_box_tui.look import Look
@@ -41,6 +41,9 @@ class DecisionsView(ListView[DecisionRow]):
 
     def fetch(self, box: Box, query: Query) -> Page[DecisionRow]:
         return list_decisions(box, query)
+
+    def read_row(self, box: Box, key: str) -> DecisionRow:
+        return decision_detail(box, key).row
 
     def key_of(self, row: DecisionRow) -> str:
         return row.id

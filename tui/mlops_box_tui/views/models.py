@@ -10,7 +10,15 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from mlops_box.box import Box
-from mlops_box.operations.views import ModelRow, Page, Query, VersionRow, list_models, list_versions
+from mlops_box.operations.views import (
+    ModelRow,
+    Page,
+    Query,
+    VersionRow,
+    list_models,
+    list_versions,
+    version_detail,
+)
 from mlops_box.units import format_size
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.delete import DELETE
@@ -128,6 +136,9 @@ class VersionsView(ListView[VersionRow]):
 
     def fetch(self, box: Box, query: Query) -> Page[VersionRow]:
         return list_versions(box, query)
+
+    def read_row(self, box: Box, key: str) -> VersionRow:
+        return version_detail(box, key).row
 
     def key_of(self, row: VersionRow) -> str:
         return row.ref

@@ -9,6 +9,7 @@ from textual.screen import Screen
 
 from mlops_box.box import Box
 from mlops_box.operations.views import Page, Query, RunRow, list_runs
+from mlops_box.runs import Run
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.runs import CANCEL, RERUN, TRAIN
 from mlops_box_tui.look import Look, number
@@ -43,6 +44,9 @@ class RunsView(ListView[RunRow]):
 
     def fetch(self, box: Box, query: Query) -> Page[RunRow]:
         return list_runs(box, query)
+
+    def read_row(self, box: Box, key: str) -> Run:
+        return box.runs.get(key)
 
     def key_of(self, row: RunRow) -> str:
         return row.id

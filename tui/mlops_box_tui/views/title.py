@@ -22,10 +22,9 @@ def title_of(view: ListView[Any], look: Look) -> Text:
     if query.text:
         title.append(look.fit(f"  /{look.text(query.text).plain}"), style=look.style("accent"))
     if view.marks:
-        marked = ", ".join(look.text(key).plain for key in view.marks[:4])
-        title.append(
-            look.fit(f"  marked {marked}{' ...' * (len(view.marks) > 4)}"), style=look.style("accent")
-        )
+        away = view.marks_not_shown
+        marked = f"  {len(view.marks)} marked" + (f", {away} of them not shown" if away else "")
+        title.append(marked, style=look.style("accent"))
     if query.sort:
         title.append(f"  by {query.sort} {view.sort_mark(look).strip()}", style="dim")
     if view.problem:
