@@ -132,7 +132,10 @@ def _detail_text(detail: DeviceDetail) -> str:
         ("key", f"{detail.key_id}, added {detail.added_at:%Y-%m-%d} by {detail.added_by}"),
         ("seen", f"{row.to_dict()['last_seen'] or 'never'}{' by ' + row.way if row.way else ''}"),
         ("serving", row.serving or "unknown"),
-        *((f"slot {slot.name}", f"{slot.version or 'empty'} {slot.role}".strip()) for slot in detail.slots),
+        *(
+            (f"slot {slot.name}", f"{slot.version or 'empty'} {slot.role}".strip())
+            for slot in detail.row.slots
+        ),
         ("bad", ", ".join(detail.bad) or "none"),
         ("clock", clock),
         (

@@ -17,7 +17,10 @@ from tests.feature_case import view_over
 
 HEALTH = {
     "serving": "bike-rentals@3",
-    "slots": {"a": {"version": "bike-rentals@3", "role": "serving"}, "b": {"version": "bike-rentals@2"}},
+    "slots": {
+        "a": {"version": "bike-rentals@3", "role": "confirmed"},
+        "b": {"version": "bike-rentals@2", "role": ""},
+    },
 }
 
 
@@ -33,6 +36,7 @@ async def test_devices_tell_what_they_serve_and_enter_shows_their_slots(open_app
     async with open_app(home, start="devices") as (app, driver):
         shown = driver.shown()
         assert all(word in shown for word in ("gate-1", "bike-rentals@3", "1 234", "3m ago", "gate-2", "new"))
+        assert "a*v3✓ b v2?" in shown, "a version that nobody judged there is unknown"
         app.main.view.filter("state:new")
         await driver.settle()
         assert app.main.view.table.row_count == 1

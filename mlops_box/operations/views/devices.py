@@ -21,6 +21,23 @@ _FIELDS = {
 _SORTS = ("name", "backlog", "dropped", "last_seen")
 
 DeviceState = Literal["new", "fine", "trouble", "removed"]
+SlotMark = Literal["good", "bad", "trial", "unknown"]
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """What lies in one of a device's slots, and as what, when it was seen last.
+
+    Attributes:
+        serving: The device answers with it.
+        mark: Whether it has proven itself there; ``unknown`` where the device has not told.
+    """
+
+    name: str
+    version: str | None
+    role: str
+    serving: bool
+    mark: SlotMark
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,7 @@ class DeviceRow:
         serving: ``model@number``; ``None`` before it said so.
         backlog: Records it still held when it was seen last.
         clock_offset_s: How far its clock is behind the box's; ``None``: never compared.
+        slots: By name; empty before it told of them.
     """
 
     name: str
@@ -42,18 +60,10 @@ class DeviceRow:
     dropped: int
     clock_offset_s: float | None
     trouble: str | None
+    slots: tuple[SlotView, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "last_seen": isoformat(self.last_seen) if self.last_seen else None}
-
-
-@dataclass(frozen=True)
-class SlotView:
-    """What lies in one of a device's slots, and as what."""
-
-    name: str
-    version: str | None
-    role: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,6 @@ class DeviceDetail:
     key_id: str
     added_at: datetime
     added_by: str
-    slots: tuple[SlotView, ...]
     bad: tuple[str, ...]
     epoch: int | None
     history: tuple[dict[str, Any], ...]
@@ -109,7 +118,8 @@ class DeviceDetail:
     batches: tuple[ReceivedBatch, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "row": self.row.to_dict(), "added_at": isoformat(self.added_at)}
+        row = self.row.to_dict()
+        return {**asdict(self), "row": row, "slots": row["slots"], "added_at": isoformat(self.added_at)}
 
 
 def list_devices(box: Box) -> list[DeviceRow]:
@@ -152,7 +162,7 @@ def device_detail(box: Box, name: str, *, batches: int = 10) -> DeviceDetail:
     health = device.report.health
     epoch, history = health.get("epoch"), health.get("history")
     return DeviceDetail(
-        _row(box, device), device.key_id, device.added_at, device.added_by, _slots(health), _bad(box, health),
+        _row(box, device), device.key_id, device.added_at, device.added_by, _bad(box, health),
         epoch if isinstance(epoch, int) else None,
         tuple(act for act in history if isinstance(act, dict)) if isinstance(history, list) else (),
         _rows_received(box, name), _drift(box, device), _batches(box, name, batches),
@@ -166,21 +176,31 @@ def _row(box: Box, device: Device) -> DeviceRow:
     return DeviceRow(
         device.name, "removed" if device.is_revoked else state, device.serving, device.last_seen, device.way,
         device.report.backlog, device.report.dropped, offset_us / 1e6 if offset_us is not None else None,
-        "; ".join(trouble.what for trouble in troubles) or None,
+        "; ".join(trouble.what for trouble in troubles) or None, _slots(box, device.report.health),
     )  # fmt: skip
 
 
-def _slots(health: dict[str, Any]) -> tuple[SlotView, ...]:
-    slots = health.get("slots")
+def _slots(box: Box, health: dict[str, Any]) -> tuple[SlotView, ...]:
+    slots, bad = health.get("slots"), _bad(box, health)
     if not isinstance(slots, dict):
         return ()
-    return tuple(
-        SlotView(
-            str(name), str(slot["version"]) if slot.get("version") else None, str(slot.get("role") or "")
-        )
-        for name, slot in sorted(slots.items())
-        if isinstance(slot, dict)
-    )
+    found = []
+    for name, slot in sorted(slots.items()):
+        if isinstance(slot, dict):
+            version = str(slot["version"]) if slot.get("version") else None
+            role = str(slot.get("role") or "")
+            serving = version is not None and version == health.get("serving") and role != "the one before"
+            found.append(SlotView(str(name), version, role, serving, _mark(version, role, bad)))
+    return tuple(found)
+
+
+def _mark(version: str | None, role: str, bad: tuple[str, ...]) -> SlotMark:
+    if version in bad:
+        return "bad"
+    if role.startswith("on trial"):
+        return "trial"
+    # The one before was confirmed in its time, and is what the device goes back to.
+    return "good" if version and role in ("confirmed", "the one before") else "unknown"
 
 
 def _bad(box: Box, health: dict[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from mlops_box.box import Box
 from mlops_box.operations.views import DeviceDetail, device_detail
+from mlops_box.operations.views.devices import SlotView
 from mlops_box_tui.look import Look
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.widgets.grids import facts, heading, rows, tree
@@ -44,9 +45,25 @@ class DeviceScreen(DetailScreen[DeviceDetail]):
         return [Link("version", serving, "it serves this")] if serving else []
 
 
+def slot_state(slot: SlotView, look: Look) -> Text:
+    """Whether what lies there has proven itself on the device."""
+    words = {"good": ("passed", "good"), "bad": ("failed", "bad"), "trial": ("pending", "on trial")}
+    state, word = words.get(slot.mark, ("unjudged", "unknown"))
+    return look.state(state, word)
+
+
 def _health(detail: DeviceDetail, look: Look) -> list[RenderableType]:
     row = detail.row
-    slots = [(slot.name, slot.version, slot.role) for slot in detail.slots]
+    slots = [
+        (
+            slot.name,
+            slot.version or "empty",
+            slot_state(slot, look),
+            slot.role,
+            "it answers" if slot.serving else "",
+        )
+        for slot in row.slots
+    ]
     return [
         facts(
             [
@@ -60,7 +77,7 @@ def _health(detail: DeviceDetail, look: Look) -> list[RenderableType]:
             look,
         ),
         heading("slots"),
-        rows(("slot", "version", "role"), slots, look, empty="it has not told of its slots"),
+        rows(("slot", "version", "mark", "role", ""), slots, look, empty="it has not told of its slots"),
     ]  # fmt: skip
 
 

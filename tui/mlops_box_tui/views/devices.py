@@ -10,8 +10,8 @@ from textual.screen import Screen
 from mlops_box.box import Box
 from mlops_box.operations.views import DeviceRow, Page, Query
 from mlops_box.operations.views.devices import page_of_devices
-from mlops_box_tui.look import Look
-from mlops_box_tui.screens.device import DeviceScreen
+from mlops_box_tui.look import UNKNOWN, Look
+from mlops_box_tui.screens.device import DeviceScreen, slot_state
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.widgets.table import Column
 
@@ -25,8 +25,9 @@ class DevicesView(ListView[DeviceRow]):
         Column("serving", "serving", 18, flex=True),
         Column("state", "health", 11),
         Column("backlog", "backlog", 8, sortable=True, right=True),
-        Column("dropped", "dropped", 8, sortable=True, drop=2, right=True),
-        Column("way", "way", 5, drop=3),
+        Column("slots", "slots", 14, drop=2),
+        Column("dropped", "dropped", 8, sortable=True, drop=3, right=True),
+        Column("way", "way", 5, drop=4),
         Column("last_seen", "last seen", 10, sortable=True, right=True),
         Column("trouble", "trouble", 26, drop=1),
     )
@@ -45,7 +46,7 @@ class DevicesView(ListView[DeviceRow]):
     def cells(self, row: DeviceRow, look: Look) -> tuple[Text, ...]:
         return (
             look.text(row.name, "accent"), look.text(row.serving), look.state(row.state), look.count(row.backlog),
-            look.count(row.dropped), look.text(row.way, "quiet"), look.ago(row.last_seen), look.text(row.trouble, "warn"),
+            slots(row, look), look.count(row.dropped), look.text(row.way, "quiet"), look.ago(row.last_seen), look.text(row.trouble, "warn"),
         )  # fmt: skip
 
     def preview(self, row: DeviceRow, look: Look) -> Sequence[Text]:
@@ -58,3 +59,20 @@ class DevicesView(ListView[DeviceRow]):
 
     def detail(self, row: DeviceRow) -> Screen[None]:
         return DeviceScreen(row.name)
+
+
+def slots(row: DeviceRow, look: Look) -> Text:
+    """``a*v3✓ b v2✓``: a star where the device answers from, then whether it has proven itself there."""
+    if not row.slots:
+        return Text(UNKNOWN, style="dim")
+    model = (row.serving or "").partition("@")[0]
+    parts = []
+    for slot in row.slots:
+        name, _, number = (slot.version or "").partition("@")
+        shown = f"v{number}" if number and name == model else slot.version or "empty"
+        part = look.text(f"{slot.name}{'*' if slot.serving else ' '}{shown}")
+        if slot.version:
+            mark = slot_state(slot, look)
+            part.append(mark.plain[:1], style=mark.style)
+        parts.append(part)
+    return Text(" ").join(parts)
