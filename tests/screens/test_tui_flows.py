@@ -118,6 +118,10 @@ async def test_drift_shows_reference_against_now_and_the_history_of_a_feature(
         assert "< 1e-12" in driver.shown()
         await driver.press("right_square_bracket")
         assert "temp by window (UTC)" in driver.shown()
+        await driver.press("left_square_bracket", "left_square_bracket")
+        shown = driver.shown()
+        assert "what an alert triggered: train, done" in shown
+        assert "came of the decision to train" in shown
 
 
 async def test_a_refused_batch_names_its_rule(open_app: Any, home: Path) -> None:

@@ -63,8 +63,23 @@ class WindowRow:
 
 
 @dataclass(frozen=True)
+class Triggered:
+    """A decision that an alert led to, and the run that came of it."""
+
+    id: str
+    act: str
+    state: str
+    run_id: str | None
+
+
+@dataclass(frozen=True)
 class FeatureDetail:
-    """One feature of one model: its newest window in full, and the windows before, oldest first."""
+    """One feature of one model: its newest window in full, and the windows before, oldest first.
+
+    Attributes:
+        alerts: The model's newest.
+        decisions: What the policy made of these alerts, newest first.
+    """
 
     model: str
     feature: str
@@ -73,6 +88,7 @@ class FeatureDetail:
     history: tuple[WindowRow, ...]
     shape: Shape | None
     alerts: tuple[str, ...]
+    decisions: tuple[Triggered, ...]
 
 
 _FEATURES = "COALESCE(json_extract(finding, '$.drift.features'), json_extract(finding, '$.features'), '[]')"
@@ -138,6 +154,12 @@ def feature_detail(box: Box, model: str, feature: str) -> FeatureDetail:
     if not windows:
         raise NotFoundError(f"model {model} has no monitored window", hint="mlops-box monitor")
     history = [_window(row, feature) for row in windows]
+    alerts = tuple(
+        row["id"]
+        for row in box.db.read(
+            "SELECT id FROM alerts WHERE model = ? ORDER BY updated_at DESC LIMIT 10", (model,)
+        )
+    )
     newest = windows[0]
     return FeatureDetail(
         model=model,
@@ -146,13 +168,19 @@ def feature_detail(box: Box, model: str, feature: str) -> FeatureDetail:
         window=read_finding(mapping(newest["finding"])),
         history=tuple(reversed(history)),
         shape=_newest_shapes(box, model, newest["number"]).get(feature),
-        alerts=tuple(
-            row["id"]
-            for row in box.db.read(
-                "SELECT id FROM alerts WHERE model = ? ORDER BY updated_at DESC LIMIT 10", (model,)
-            )
-        ),
+        alerts=alerts,
+        decisions=_triggered(box, alerts),
     )
+
+
+def _triggered(box: Box, alerts: tuple[str, ...]) -> tuple[Triggered, ...]:
+    marks = ", ".join("?" * len(alerts))
+    rows = box.db.read(
+        "SELECT id, act, state, (SELECT id FROM runs WHERE runs.id = decisions.run_id) AS run_id FROM decisions "
+        f"WHERE alert_id IN ({marks}) ORDER BY decided_at DESC LIMIT 10",
+        alerts,
+    )
+    return tuple(Triggered(row["id"], row["act"], row["state"], row["run_id"]) for row in rows)
 
 
 def _window(row: Row, feature: str) -> WindowRow:

@@ -46,7 +46,12 @@ class FeatureScreen(DetailScreen[FeatureDetail]):
         found = [
             Link("version", f"{detail.model}@{detail.history[-1].number}", "answered in the newest window")
         ]
-        return [*found, *(Link("alert", alert, "of this model") for alert in detail.alerts)]
+        found += [Link("alert", alert, "of this model") for alert in detail.alerts]
+        for one in detail.decisions:
+            found.append(Link("decision", one.id, f"what an alert triggered: {one.act}, {one.state}"))
+            if one.run_id is not None:
+                found.append(Link("run", one.run_id, f"came of the decision to {one.act}"))
+        return found
 
 
 def _now(detail: FeatureDetail, look: Look) -> list[RenderableType]:
