@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -30,10 +28,6 @@ from mlops_box.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "[bold red]x[/] [link=file:///etc/passwd]y[/link] \x1b]0;owned\x07\x1b[2J\x9b31m \u202egpj.exe [/] [@click=app.quit]z[/]"
-
-
-def content(home: Path) -> str:
-    return hashlib.sha256((home / "box.db").read_bytes()).hexdigest()
 
 
 async def test_hostile_names_and_errors_are_shown_as_they_are(open_app: Any, home: Path) -> None:
@@ -73,7 +67,7 @@ def test_cleaned_text_is_one_line_without_control_characters(text: str) -> None:
 async def test_ascii_draws_nothing_beyond_ascii(open_app: Any, home: Path) -> None:
     async with open_app(home, ascii_only=True, size=(100, 30)) as (app, driver):
         for place, name in enumerate(VIEWS):
-            await driver.press(str(place + 1))
+            await driver.press(str((place + 1) % 10))
             assert driver.shown().isascii(), (name, [c for c in driver.shown() if not c.isascii()])
             if name in ("runs", "models", "drift", "alerts"):
                 await driver.press("enter", "right_square_bracket")
@@ -82,36 +76,6 @@ async def test_ascii_draws_nothing_beyond_ascii(open_app: Any, home: Path) -> No
                 assert driver.shown().isascii(), [c for c in driver.shown() if not c.isascii()]
                 await driver.press("escape", "escape")
         assert app.is_running
-
-
-KEYS = [
-    *"jkghlG/:?!prsyq-<>[]12345678t", "enter", "escape", "up", "down", "left", "right", "tab", "shift+tab", "home", "end",
-    "ctrl+d", "ctrl+u", "ctrl+r", "pagedown", "pageup", "space", "backspace", "x", "a", "e", "ctrl+p",
-    *"ABCDEHKMPRSTUVXz", "space", "d", "n",
-]  # fmt: skip
-NAMES = {"/": "slash", ":": "colon", "?": "question_mark", "!": "exclamation_mark", "-": "minus", "<": "less_than_sign",
-         ">": "greater_than_sign", "[": "left_square_bracket", "]": "right_square_bracket"}  # fmt: skip
-
-
-@pytest.mark.parametrize("seed", [1, 3])
-async def test_two_hundred_random_keys_never_crash_and_never_change_the_box(
-    open_app: Any, home: Path, seed: int
-) -> None:
-    before = content(home)
-    chosen = random.Random(seed)
-    pressed = 0
-    while pressed < 200:
-        # Quitting is a fair outcome: then one starts again.
-        async with open_app(home, read_only=True, size=chosen.choice([(80, 24), (120, 36)])) as (app, driver):
-            while pressed < 200 and app.is_running and not app._exit:
-                key = chosen.choice(KEYS)
-                pressed += 1
-                driver.send(NAMES.get(key, key))
-                await driver.pilot.pause(0)
-                if pressed % 20 == 0 and app.is_running and not app._exit:
-                    app._tick()
-            await driver.pilot.pause()
-    assert content(home) == before
 
 
 @pytest.mark.parametrize("place", [place for _, place in keys.PLACES])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mlops_box.box import Box
+from mlops_box.errors import BoxError, IntegrityError
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class Reader:
         """Read, unless nothing was committed since the same question was answered; then ``None``.
 
         Raises:
-            BoxError: As ``read`` does.
+            BoxError: As ``read`` does; :class:`IntegrityError` where what is stored cannot be read at all.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._ask, question, seen, read)
@@ -65,7 +66,15 @@ class Reader:
             and now_s - seen.at_s < MAX_AGE_S
         ):
             return None
-        return Fetched(read(self.box), Seen(question, version, now_s))
+        try:
+            return Fetched(read(self.box), Seen(question, version, now_s))
+        except BoxError:
+            raise
+        # A table that is gone, a value of another shape: whoever comes to see what is wrong must not lose the screen.
+        except Exception as error:
+            raise IntegrityError(
+                f"what the box holds cannot be read: {type(error).__name__}: {error}", hint="mlops-box verify"
+            ) from error
 
     def close(self) -> None:
         """Wait for the query under way, take no more."""

@@ -97,7 +97,7 @@ def _a_day_ago(box: Box) -> str:
 def _by_hour(box: Box, since: str) -> tuple[int, ...]:
     rows = box.db.read(
         "SELECT CAST((unixepoch(started_at) - unixepoch(?)) / 3600 AS INTEGER) AS hour, COUNT(*) AS n "
-        "FROM runs WHERE started_at >= ? GROUP BY hour",
+        "FROM runs WHERE started_at >= ? AND unixepoch(started_at) IS NOT NULL GROUP BY hour",
         (since, since),
     )
     hours = [0] * 24
