@@ -28,21 +28,38 @@ from mlops_box.errors import UsageError
 )
 @click.option("--size", default="120x36", show_default=True, help="Columns x rows of the screenshot.")
 @click.option("--press", default="", help="Keys to press before the screenshot, with commas between.")
+@click.option(
+    "--web", is_flag=True, help="Serve the screen to browsers of this machine, read-only, until Ctrl+C."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8421,
+    show_default=True,
+    help="Of --web; 0 for a free one.",
+)
+@click.option("--act", is_flag=True, help="With --web: let the keys act in the browser too.")
 @json_option
 def command(
-    home: Path | None, view: str, theme: str, ascii_only: bool, readonly: bool,
-    screenshot: Path | None, size: str, press: str, as_json: bool,
+    home: Path | None, view: str, theme: str, ascii_only: bool, readonly: bool, screenshot: Path | None,
+    size: str, press: str, web: bool, port: int, act: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Open the terminal screen.
 
     Live runs, models, serving, drift, alerts, decisions and data; ? lists the keys. It reads box.db and works while
-    the servers are down.
+    the servers are down. With --web it prints an address for the browser; it listens on 127.0.0.1 alone, so that
+    from another machine one comes by ssh -L 8421:127.0.0.1:8421 THIS-MACHINE.
     """
-    if as_json and screenshot is None:
+    if web and screenshot is not None:
+        raise UsageError("--web serves, --screenshot writes a file: one of them")
+    if act and (readonly or not web):
+        raise UsageError("--act lets the keys of --web act, and --readonly forbids it: one of them")
+    if as_json and screenshot is None and not web:
         raise UsageError("a screen has no JSON", hint="mlops-box status --json")
     program = [sys.executable, "-m", "mlops_box_tui", "--view", view, "--theme", theme, "--size", size]
     program += [f"--press={press}", *["--ascii"] * ascii_only, *["--readonly"] * readonly]
-    if screenshot is None and sys.stdin.isatty() and sys.stdout.isatty():
+    program += [*["--web", "--port", str(port)] * web, *["--act"] * act, *["--json"] * (web and as_json)]
+    if web or (screenshot is None and sys.stdin.isatty() and sys.stdout.isatty()):
         # The screen takes this process's place: its memory, its signals, and no second look at the box.
         os.execv(sys.executable, [*program, *(["--home", str(home)] if home is not None else [])])
     with open_box(home, read_only=True) as box:

@@ -7,11 +7,18 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, StorageError, UsageError
 from mlops_box.home import home_from
 
+if TYPE_CHECKING:
+    from textual.driver import Driver
+
+DEFAULT_PORT = 8421
+# What textual-serve names in the environment of the screens that it starts.
+WEB_DRIVER = "textual.drivers.web_driver:"
 # By then the first picture stands, unless the machine is very busy.
 READY_AFTER_S = 0.5
 
@@ -25,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         # As the command line says it, which this program takes the place of.
         from mlops_box.program import show_error
 
-        show_error(error.to_dict(), as_json=False)
+        show_error(error.to_dict(), as_json=options.json)
         return int(error.exit_code)
 
 
@@ -41,15 +48,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--press", default="", help="keys to press before the screenshot, with commas between"
     )
+    parser.add_argument("--web", action="store_true", help="serve the screen to browsers on loopback")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the page; 0 for a free one")
+    parser.add_argument("--act", action="store_true", help="let the page's keys act")
+    parser.add_argument("--json", action="store_true", help="print the page's address as JSON")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     size = _size(options.size)
-    if options.screenshot is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if options.web:
+        return _serve(options)
+    in_browser = os.environ.get("TEXTUAL_DRIVER", "").startswith(WEB_DRIVER)
+    if options.screenshot is None and not in_browser and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this is no terminal", hint="mlops-box tui --screenshot FILE, or mlops-box status")
     with Box.open(home_from(os.environ, given=options.home), read_only=True) as box:
-        # Textual costs 0.3 s to import: a wrong home is said before.
+        # Textual costs 0.15 s to import: a wrong home is said before.
         from mlops_box_tui.app import BoxApp
         from mlops_box_tui.registry import VIEWS
         from mlops_box_tui.screenshot import take_screenshot
@@ -62,6 +76,7 @@ def _run(options: argparse.Namespace) -> int:
         ready_after_s = READY_AFTER_S if options.screenshot is None else None
         app = BoxApp(box, settings=settings, start=options.view, ready_after_s=ready_after_s)
         if options.screenshot is None:
+            app.driver_class = _driver(in_browser)
             app.run()
             return app.return_code or 0
         press = [key for key in options.press.split(",") if key]
@@ -70,6 +85,30 @@ def _run(options: argparse.Namespace) -> int:
             options.screenshot.write_text(svg, encoding="utf-8")
         except OSError as error:
             raise StorageError(f"cannot write {options.screenshot}: {error.strerror}") from error
+    return 0
+
+
+def _driver(in_browser: bool) -> type[Driver]:
+    if in_browser:
+        from mlops_box_tui.web.driver import BrowserDriver
+
+        return BrowserDriver
+    from mlops_box_tui.terminal import TerminalDriver
+
+    return TerminalDriver
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """The page, until it is told to end; the box is only looked at first."""
+    home = home_from(os.environ, given=options.home)
+    with Box.open(home, read_only=True) as box:
+        root = box.home.root
+    # What a browser needs is not paid for by a terminal.
+    from mlops_box_tui.web.server import WebServer, listen
+
+    arguments = ["--home", str(root), "--view", options.view, "--theme", options.theme]
+    arguments += ["--ascii"] * options.ascii + ["--readonly"] * (not options.act)
+    WebServer(arguments, listen(options.port), read_only=not options.act, as_json=options.json).run()
     return 0
 
 

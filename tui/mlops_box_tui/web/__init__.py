@@ -1,0 +1,1 @@
+"""The screen in a browser, on loopback: one page, and a process of its own for every session."""
