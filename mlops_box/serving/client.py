@@ -68,19 +68,29 @@ class ServerClient:
         return self._answer("GET", path, None)
 
     def predict(
-        self, ref: str, rows: Sequence[dict[str, Any]], *, request_id: str | None = None
+        self,
+        ref: str,
+        rows: Sequence[dict[str, Any]],
+        *,
+        entities: Sequence[dict[str, Any]] | None = None,
+        explain: bool = False,
+        request_id: str | None = None,
     ) -> dict[str, Any]:
         """The server's answer: model, predictions, ids, and probabilities for classifiers.
 
         Args:
+            entities: One a row, whose features are looked up; ``None``: the rows hold all features.
+            explain: Tell what was looked up.
             request_id: By which the server's access log and traces are to know it; its own when ``None``.
 
         Raises:
             ContractViolation: A row breaks the contract.
             UnavailableError: The server does not answer.
         """
-        path = f"/models/{quote(ref, safe='@')}/predict"
-        return self._answer("POST", path, {"rows": list(rows)}, request_id=request_id)
+        body = {"rows": list(rows)} | ({"entities": list(entities)} if entities is not None else {})
+        query = "?explain=features" if explain else ""
+        path = f"/models/{quote(ref, safe='@')}/predict{query}"
+        return self._answer("POST", path, body, request_id=request_id)
 
     def feedback(self, model: str, truths: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Send ground truth: ``{"id", "value"}`` each."""

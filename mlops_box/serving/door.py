@@ -34,11 +34,14 @@ class Door:
 
     Args:
         rules: What is declared of the data; ``None`` knows the signature only.
+
+    Attributes:
+        features: Of the model, in order.
     """
 
     def __init__(self, signature: Signature, rules: DoorRules | None = None):
         features = [feature.name for feature in signature.features]
-        self._features = features
+        self.features = features
         self._known = frozenset(features) | {signature.target}
         self._all_numeric = not signature.categorical
         self._contract: RowContract | None = None
@@ -86,11 +89,11 @@ class Door:
             ContractViolation: See :meth:`check_columns`.
             UsageError: The model has a feature that is no number, or the size is no multiple of a row's.
         """
-        width = len(self._features)
+        width = len(self.features)
         if self._all_numeric and len(body) % (4 * width):
             raise UsageError(
                 f"{len(body)} bytes are no rows of {width} float32",
-                hint=f"send little-endian float32, row after row: {', '.join(self._features[:30])}",
+                hint=f"send little-endian float32, row after row: {', '.join(self.features[:30])}",
             )
         rows = len(body) // (4 * width)
         matrix = np.frombuffer(body, dtype="<f4", count=rows * width).reshape(rows, width)
@@ -158,15 +161,15 @@ class Door:
                 "a matrix cannot carry this request: not all of the model's features are numbers",
                 hint="send named columns, or rows as JSON",
             )
-        if matrix.shape != (columns.rows, len(self._features)) or matrix.dtype != np.float32:
+        if matrix.shape != (columns.rows, len(self.features)) or matrix.dtype != np.float32:
             raise UsageError(
-                f"a matrix of {matrix.dtype} {list(matrix.shape)} is none of float32 {[columns.rows, len(self._features)]}",
-                hint=f"one row holds {', '.join(self._features[:30])}",
+                f"a matrix of {matrix.dtype} {list(matrix.shape)} is none of float32 {[columns.rows, len(self.features)]}",
+                hint=f"one row holds {', '.join(self.features[:30])}",
             )
         _refuse([(row, problem.to_dict()) for row, problem in self._matrix_contract.check(matrix)])
 
     def _features_of(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
-        return {name: columns.values[name] for name in self._features if name in columns.values}
+        return {name: columns.values[name] for name in self.features if name in columns.values}
 
     def _column_time_problems(self, columns: Columns) -> list[tuple[int, dict[str, Any]]]:
         times = columns.values.get(self.time_column) if self.time_column is not None else None
@@ -219,7 +222,7 @@ class Door:
         import difflib
 
         near = difflib.get_close_matches(problem["column"], self._known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it reads {', '.join(self._features[:30])}"
+        hint = f"did you mean {near[0]!r}?" if near else f"it reads {', '.join(self.features[:30])}"
         return {**problem, "hint": hint}
 
     def _time_problems(self, row: Row) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,12 @@ class DoorRules:
     max_rows: int
 
 
-def door_rules(project: Project) -> DoorRules:
-    """Those that a project declares for the box's own server."""
+def door_rules(project: Project, *, also: Iterable[str] = ()) -> DoorRules:
+    """Those that a project declares for the box's own server.
+
+    Args:
+        also: Further columns that a row may hold, such as those that name an entity.
+    """
     data = project.data
-    known = {*data.contract.columns, *data.key, *([data.time] if data.time else ())}
+    known = {*data.contract.columns, *data.key, *([data.time] if data.time else ()), *also}
     return DoorRules(data.contract.columns, data.time or None, frozenset(known), project.serve.max_rows)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import numpy.typing as npt
 
 from mlops_box.clock import from_us, isoformat, to_us
 from mlops_box.data.rows import RowContract
@@ -12,6 +14,7 @@ from mlops_box.data.times import parse_date_text, parse_time_text
 from mlops_box.errors import UsageError
 from mlops_box.features.lookup import FeatureLookup
 from mlops_box.serving.door import Door, Row
+from mlops_box.serving.entity_columns import as_rows
 from mlops_box.serving.json_body import parse_json, refuse_duplicate_keys
 from mlops_box.serving.problems import MAX_PROBLEMS, ContractViolation
 from mlops_box.serving.records import LoggedFeatures, ParsedRows
@@ -42,14 +45,17 @@ class EntityDoor:
 
     Attributes:
         digests: Of the definitions, by view.
+        keys: The columns that name an entity.
+        looked_up: The columns that are looked up.
     """
 
     def __init__(self, door: Door, lookup: FeatureLookup):
         self._door = door
         self._lookup = lookup
         self._rules = RowContract(lookup.rules, lookup.rules)
-        self._looked_up = frozenset(lookup.columns)
+        self.looked_up = frozenset(lookup.columns)
         self.digests = lookup.digests
+        self.keys = lookup.entity
 
     def parse(self, body: bytes) -> list[Row]:
         """The rows of a request, completed where it names entities.
@@ -68,20 +74,28 @@ class EntityDoor:
         rows = asked.get("rows", [{} for _ in entities] if isinstance(entities, list) else None)
         if not asked.keys() <= _KEYS or not isinstance(entities, list) or not isinstance(rows, list):
             raise UsageError("the body is no list of entities and no list of rows", hint=_EXAMPLE)
-        if len(entities) != len(rows):
-            raise UsageError(f"{len(entities)} entities do not pair up with {len(rows)} rows", hint=_EXAMPLE)
-        self._door.check_count(len(rows))
-        problems = [
-            {"row": index, **problem}
-            for index, (entity, row) in enumerate(zip(entities, rows, strict=True))
-            for problem in (*self._lookup.problems(entity), *self._row_problems(row))
-        ]
-        if problems:
-            raise ContractViolation(problems[:MAX_PROBLEMS], total=len(problems))
+        self._check_given(entities, rows)
         refuse_duplicate_keys(body, len(asked) + sum(map(len, entities)) + sum(map(len, rows)))
-        completed = self.complete(entities, rows)
-        self._check(completed)
-        return completed
+        return self._completed(entities, rows)
+
+    def checked(self, entities: list[Any], rows: list[Any]) -> EntityRows:
+        """The rows, completed; raises as :meth:`parse`."""
+        self._check_given(entities, rows)
+        return self._completed(entities, rows)
+
+    def is_asked(self, names: Collection[str]) -> bool:
+        """Whether columns of these names ask for a lookup: one of them names the entity, and none of them is looked up."""
+        return any(name in self.keys for name in names) and self.looked_up.isdisjoint(names)
+
+    def of_columns(self, values: Mapping[str, npt.NDArray[Any]], rows: int) -> EntityRows:
+        """The same for columns that :meth:`is_asked`; a key that is a feature too is both."""
+        entity = {name: column for name, column in values.items() if name in self.keys}
+        given = {
+            name: column
+            for name, column in values.items()
+            if name not in self.keys or name in self._door.features
+        }
+        return self.checked(as_rows(entity, rows), as_rows(given, rows))
 
     def complete(self, entities: list[Row], rows: list[Row]) -> EntityRows:
         """Rows with the features of their entities, at the rows' event times or now."""
@@ -113,6 +127,23 @@ class EntityDoor:
             for index in range(len(rows))
         ]
 
+    def _check_given(self, entities: list[Any], rows: list[Any]) -> None:
+        if len(entities) != len(rows):
+            raise UsageError(f"{len(entities)} entities do not pair up with {len(rows)} rows", hint=_EXAMPLE)
+        self._door.check_count(len(rows))
+        problems = [
+            {"row": index, **problem}
+            for index, (entity, row) in enumerate(zip(entities, rows, strict=True))
+            for problem in (*self._lookup.problems(entity), *self._row_problems(row))
+        ]
+        if problems:
+            raise ContractViolation(problems[:MAX_PROBLEMS], total=len(problems))
+
+    def _completed(self, entities: list[Row], rows: list[Row]) -> EntityRows:
+        completed = self.complete(entities, rows)
+        self._check(completed)
+        return completed
+
     def _row_problems(self, row: Any) -> list[dict[str, Any]]:
         if type(row) is not dict:
             message = f"it is no object but {type(row).__name__}"
@@ -121,7 +152,7 @@ class EntityDoor:
         return [
             {"column": name, "rule": "feature.given", "message": f"{name}: {message}"}
             for name in row
-            if name in self._looked_up
+            if name in self.looked_up
         ]
 
     def _check(self, rows: EntityRows) -> None:

@@ -62,7 +62,9 @@ class Slot:
         self.ref = version.ref
         self.number_header = str(version.number).encode()
         self.project_digest = project.digest if project else ""
-        self.door = Door(version.signature, door_rules(project.declaration) if project else None)
+        also = (*lookup.entity, *lookup.columns) if lookup is not None else ()
+        rules = door_rules(project.declaration, also=also) if project else None
+        self.door = Door(version.signature, rules)
         self._lookup = lookup
         self.entities = EntityDoor(self.door, lookup) if lookup is not None else None
         self.log_required = project is None or project.declaration.serve.log == "required"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from mlops_box.errors import BoxError, NotFoundError, UsageError
 from mlops_box.ids import ModelRef, parse_ref
+from mlops_box.serving.entity_rows import EntityRows
 from mlops_box.serving.predictor import Reply, Rows
 from mlops_box.serving.slot import Slot
 from mlops_box_services.runtime import Runtime
@@ -61,6 +62,13 @@ async def ask(call: Call, name: str, rows_for: Callable[[Slot], Rows]) -> tuple[
         runtime.metrics.failed(slot.version.model, str(slot.version.number), error.code, variant)
         raise
     return slot, reply
+
+
+def looked_up(slot: Slot, reply: Reply) -> list[dict[str, Any]] | None:
+    """What was looked up for the rows of an answer; ``None`` where nothing was."""
+    if slot.entities is None or not isinstance(reply.rows, EntityRows):
+        return None
+    return slot.entities.explain(reply.rows)
 
 
 async def slot_of(runtime: Runtime, name: str) -> Slot:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mlops_box.errors import UsageError
 from mlops_box.serving.protocols.infer import (
+    EXPLAIN,
     MAX_INPUTS,
     MAX_OUTPUTS,
     InferAnswer,
@@ -17,6 +18,7 @@ from mlops_box.serving.protocols.infer import (
     check_count,
     check_parameters,
     request_id_of,
+    wants_features,
 )
 from mlops_box.serving.protocols.tensors import (
     BOOL,
@@ -72,13 +74,17 @@ def read_request(message: pb.ModelInferRequest) -> tuple[InferRequest, bool]:
             raise UsageError(f"the request wants the output {wanted.name[:60]!r} twice")
         check_parameters(list(wanted.parameters), f"output {wanted.name[:60]!r}")
         outputs.append(wanted.name)
-    return InferRequest(request_id_of(message.id), tensors, tuple(outputs) or None), bool(raw)
+    explain = wants_features(_parameter(message.parameters, EXPLAIN))
+    return InferRequest(request_id_of(message.id), tensors, tuple(outputs) or None, explain=explain), bool(
+        raw
+    )
 
 
 def write_answer(answer: InferAnswer, *, raw: bool) -> pb.ModelInferResponse:
     """The answer as a message; ``raw`` as the request was."""
     message = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=answer.id or "")
-    message.parameters["prediction_id"].string_param = answer.prediction_id
+    for key, value in answer.parameters.items():
+        message.parameters[key].string_param = value
     for tensor in answer.outputs:
         output = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         for key, value in (tensor.parameters or {}).items():
@@ -99,10 +105,13 @@ def write_metadata(content: Mapping[str, Any]) -> pb.ModelMetadataResponse:
     def tensors(items: Sequence[Mapping[str, Any]]) -> list[pb.ModelMetadataResponse.TensorMetadata]:
         return [
             pb.ModelMetadataResponse.TensorMetadata(
-                name=item["name"], datatype=item["datatype"], shape=item["shape"]
+                name=item["name"], datatype=item["datatype"], shape=item["shape"],
+                parameters={
+                    key: pb.InferParameter(string_param=text) for key, text in item.get("parameters", {}).items()
+                },
             )
             for item in items
-        ]
+        ]  # fmt: skip
 
     return pb.ModelMetadataResponse(
         name=content["name"],
@@ -111,6 +120,11 @@ def write_metadata(content: Mapping[str, Any]) -> pb.ModelMetadataResponse:
         inputs=tensors(content["inputs"]),
         outputs=tensors(content["outputs"]),
     )
+
+
+def _parameter(parameters: Mapping[str, pb.InferParameter], key: str) -> object:
+    found = parameters.get(key)
+    return getattr(found, found.WhichOneof("parameter_choice") or "", None) if found is not None else None
 
 
 def _input(item: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> Tensor:

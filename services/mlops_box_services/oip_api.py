@@ -7,15 +7,19 @@ Clients of the protocol read ``error`` as a text, so an error under ``/v2`` is o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from mlops_box import __version__
 from mlops_box.errors import BoxError, NotFoundError
+from mlops_box.json_bytes import dumps
+from mlops_box.models.values import ModelVersion
 from mlops_box.serving.predictor import Rows
+from mlops_box.serving.protocols.entities import input_infos, read_tensors
 from mlops_box.serving.protocols.infer import InferAnswer, InferRequest, parse_request, write_answer
-from mlops_box.serving.protocols.interface import PLATFORM, Interface, Interfaces
+from mlops_box.serving.protocols.interface import PLATFORM, Interface, Interfaces, TensorInfo
 from mlops_box.serving.slot import Slot
-from mlops_box_services.asking import Call, ask, slot_of
+from mlops_box_services.asking import Call, ask, looked_up, slot_of
 from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer
 from mlops_box_services.routes import Route
 from mlops_box_services.runtime import Runtime
@@ -67,11 +71,14 @@ async def infer_with(
     def rows_for(slot: Slot) -> Rows:
         interface = interfaces.of(slot.version)
         interface.check_outputs(request.outputs or ())
-        return interface.read(request.inputs, slot.door)
+        return read_tensors(request.inputs, interface, slot.door, slot.entities)
 
     slot, reply = await ask(call, reference(model, version), rows_for)
     outputs = interfaces.of(slot.version).write(reply.answers, reply.ids, request.outputs)
-    return InferAnswer(slot.version.model, str(slot.version.number), request.id, reply.ids[0], outputs)
+    features = dumps(looked_up(slot, reply), default=str).decode() if request.explain else None
+    return InferAnswer(
+        slot.version.model, str(slot.version.number), request.id, reply.ids[0], outputs, features
+    )
 
 
 async def model_metadata(
@@ -86,11 +93,15 @@ async def model_metadata(
     loop = asyncio.get_running_loop()
     versions = await loop.run_in_executor(None, _versions, runtime, slot.version.model)
     interface: Interface = interfaces.of(slot.version)
+    inputs: Sequence[TensorInfo] = interface.inputs
+    if slot.entities is not None:
+        keys = await loop.run_in_executor(None, _keys, runtime, slot.version)
+        inputs = input_infos(inputs, keys, slot.entities.looked_up)
     return {
         "name": slot.version.model,
         "versions": versions,
         "platform": PLATFORM,
-        "inputs": [info.to_dict() for info in interface.inputs],
+        "inputs": [info.to_dict() for info in inputs],
         "outputs": [info.to_dict() for info in interface.outputs],
     }
 
@@ -129,6 +140,12 @@ def reference(model: str, version: str) -> str:
 def _versions(runtime: Runtime, model: str) -> list[str]:
     found = runtime.box.models.list(model)
     return [str(version.number) for version in reversed(found) if version.state == "accepted"]
+
+
+def _keys(runtime: Runtime, version: ModelVersion) -> dict[str, str]:
+    """The columns that name the entities of a version's features, with their types."""
+    definitions = runtime.box.features.pinned(version.lineage).values()
+    return {column.name: column.type for definition in definitions for column in definition.entity}
 
 
 async def _server(exchange: Exchange) -> Answer:

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from mlops_box.errors import BoxError, UsageError
-from mlops_box.serving.columns import Columns
+from mlops_box.json_bytes import dumps
 from mlops_box.serving.door import parse_object
-from mlops_box.serving.entity_rows import EntityRows
 from mlops_box.serving.predictor import Reply, Rows
 from mlops_box.serving.protocols.arrow import CONTENT_TYPE, read_stream, write_stream
 from mlops_box.serving.protocols.interface import Interface
 from mlops_box.serving.replies import json_reply, octets_reply
 from mlops_box.serving.slot import Slot
 from mlops_box.serving.truth import TruthReader, truth_items
-from mlops_box_services.asking import ask, slot_of
+from mlops_box_services.asking import ask, looked_up, slot_of
 from mlops_box_services.exchange import JSON_TYPE, OCTETS, Answer, Exchange, json_answer, json_body
 from mlops_box_services.routes import Route
 
@@ -66,14 +65,13 @@ async def feedback(exchange: Exchange, name: str) -> Answer:
 
 async def _predict(exchange: Exchange, name: str, rows_for: Callable[[Slot], Rows]) -> Answer:
     slot, reply = await ask(exchange, name, rows_for)
+    explained = _explained(exchange, slot, reply)
     accept = exchange.header(b"accept")
     if accept == OCTETS:
         return _octets(slot, reply)
     if accept == ARROW:
-        return _arrow(slot, reply)
-    body = json_reply(
-        slot.ref, slot.version.signature, reply.answers, reply.ids, more=_explained(exchange, slot, reply)
-    )
+        return _arrow(slot, reply, explained)
+    body = json_reply(slot.ref, slot.version.signature, reply.answers, reply.ids, more=explained)
     return Answer(200, body, JSON_TYPE, ((b"x-model-version", slot.number_header),))
 
 
@@ -85,9 +83,7 @@ def _explained(exchange: Exchange, slot: Slot, reply: Reply) -> dict[str, Any] |
     """With ``?explain=features``: what was looked up for the rows; ``null`` where nothing was."""
     if exchange.scope.get("query_string") != b"explain=features":
         return None
-    if slot.entities is None or not isinstance(reply.rows, EntityRows):
-        return {"features": None}
-    return {"features": slot.entities.explain(reply.rows)}
+    return {"features": looked_up(slot, reply)}
 
 
 def _octets(slot: Slot, reply: Reply) -> Answer:
@@ -96,10 +92,11 @@ def _octets(slot: Slot, reply: Reply) -> Answer:
     return Answer(200, octets_reply(reply.answers), OCTETS, headers)
 
 
-def _read_arrow(slot: Slot, body: bytes) -> Columns:
-    return read_stream(body, Interface(slot.version.signature), slot.door)
+def _read_arrow(slot: Slot, body: bytes) -> Rows:
+    return read_stream(body, Interface(slot.version.signature), slot.door, slot.entities)
 
 
-def _arrow(slot: Slot, reply: Reply) -> Answer:
-    body = write_stream(slot.version.signature, slot.ref, reply.answers, reply.ids)
+def _arrow(slot: Slot, reply: Reply, explained: dict[str, Any] | None) -> Answer:
+    features = dumps(explained["features"], default=str).decode() if explained is not None else None
+    body = write_stream(slot.version.signature, slot.ref, reply.answers, reply.ids, features=features)
     return Answer(200, body, ARROW, ((b"x-model-version", slot.number_header),))

@@ -14,6 +14,7 @@ from mlops_box.errors import BoxError, ExitCode
 from mlops_box.features.lookup import FeatureLookup
 from mlops_box.home import Home
 from mlops_box.models.values import ModelVersion
+from mlops_box.operations.predict import lookup_for
 from mlops_box.runs import this_process
 from mlops_box.serving import metric_table as table
 from mlops_box.serving.access import Access
@@ -158,10 +159,7 @@ class Runtime:
         )
 
     def _lookup_for(self, version: ModelVersion) -> FeatureLookup | None:
-        definitions = self.box.features.pinned(version.lineage)
-        if not definitions:
-            return None
-        return FeatureLookup(self.box.online, definitions, self.box.clock, told=self.metrics)
+        return lookup_for(self.box, version, told=self.metrics)
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_EVERY_S):

@@ -59,7 +59,7 @@ def look_up(
         UsageError: The texts name no entity of it.
     """
     definition = box.features.get(view, version=version)
-    entity = {column.name: _read(column, given.get(column.name)) for column in definition.entity}
+    entity = {column.name: read_key(column, given.get(column.name)) for column in definition.entity}
     lookup = FeatureLookup(box.online, {definition.name: definition}, box.clock)
     problems = lookup.problems(entity | {name: text for name, text in given.items() if name not in entity})
     if problems:
@@ -78,7 +78,7 @@ def look_up(
     )  # fmt: skip
 
 
-def _read(column: Column, text: str | None) -> Any:
+def read_key(column: Column, text: str | None) -> Any:
     """A text as the column's type; a text that is none stays what it is, and is refused as such."""
     if text is None:
         return None

@@ -21,6 +21,7 @@ from mlops_box.models.values import Signature
 from mlops_box.serving.answers import Answers
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.door import Door
+from mlops_box.serving.entity_rows import EntityDoor, EntityRows
 from mlops_box.serving.guard import MAX_BODY_BYTES
 from mlops_box.serving.problems import MalformedBody
 from mlops_box.serving.protocols.arrow_limits import NoArrow, is_compressed
@@ -35,11 +36,14 @@ _MAX_BATCHES = 1024
 _MAX_TEXT_BYTES = MAX_BODY_BYTES
 
 
-def read_stream(body: bytes, interface: Interface, door: Door) -> Columns:
+def read_stream(
+    body: bytes, interface: Interface, door: Door, entities: EntityDoor | None = None
+) -> Columns | EntityRows:
     """The rows of a stream, past the door.
 
     A column a feature, and perhaps others the door knows; or, where all features are numbers, one column of any other
-    name whose values are lists of fixed size, one number a feature.
+    name whose values are lists of fixed size, one number a feature; or the keys of entities in place of the features that
+    ``entities`` looks up.
 
     Raises:
         MalformedBody: It is no Arrow stream, or a damaged one.
@@ -51,16 +55,21 @@ def read_stream(body: bytes, interface: Interface, door: Door) -> Columns:
     if columns is None:
         _check_texts(table)
         values = {name: _values(name, table.column(name)) for name in table.column_names}
+        if entities is not None and entities.is_asked(table.column_names):
+            return entities.of_columns(values, table.num_rows)
         columns = Columns(table.num_rows, values)
     door.check_columns(columns)
     return columns
 
 
-def write_stream(signature: Signature, ref: str, answers: Answers, ids: Sequence[str]) -> bytes:
+def write_stream(
+    signature: Signature, ref: str, answers: Answers, ids: Sequence[str], *, features: str | None = None
+) -> bytes:
     """The answers as a stream of one batch.
 
     Columns: ``prediction`` float for regression; ``label``, in the classes' type, and ``probability``, a fixed-size list
-    of floats, otherwise; and ``id``. The schema's metadata names ``model`` and, as JSON, ``classes``.
+    of floats, otherwise; and ``id``. The schema's metadata names ``model`` and, as JSON, ``classes``, and ``features``
+    where it is to be told what was looked up.
     """
     columns: dict[str, pa.Array] = {}
     metadata = {"model": ref}
@@ -75,6 +84,8 @@ def write_stream(signature: Signature, ref: str, answers: Answers, ids: Sequence
             pa.array(probabilities, from_pandas=True), len(signature.classes)
         )
         metadata["classes"] = orjson.dumps(list(signature.classes)).decode()
+    if features is not None:
+        metadata["features"] = features
     columns["id"] = pa.array(ids[:], pa.string())
     batch = pa.record_batch(columns).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()

@@ -18,6 +18,7 @@ from mlops_box.serving.protocols.tensors import Tensor, from_list, from_raw, ten
 MAX_ID = 256
 MAX_INPUTS = 4096
 MAX_OUTPUTS = 64
+EXPLAIN = "explain"
 _EXAMPLE = 'send {"inputs": [{"name": "x", "shape": [2, 1], "datatype": "FP64", "data": [1, 2]}]}'
 _SIZE_KEY = "binary_data_size"
 _REQUEST_KEYS = ("id", "parameters", "inputs", "outputs")
@@ -36,6 +37,7 @@ class InferRequest:
         outputs: Names of the outputs that are wanted; ``None`` for all.
         binary: The wanted outputs that are to come raw.
         all_binary: All outputs are to come raw, unless they are named with another wish.
+        explain: Say which features were looked up.
     """
 
     id: str | None
@@ -43,6 +45,7 @@ class InferRequest:
     outputs: tuple[str, ...] | None = None
     binary: frozenset[str] = frozenset()
     all_binary: bool = False
+    explain: bool = False
 
     def wants_raw(self, output: str) -> bool:
         return output in self.binary if self.outputs is not None else self.all_binary
@@ -54,6 +57,7 @@ class InferAnswer:
 
     Attributes:
         prediction_id: Of the first row; the next ones count up from it.
+        features: What was looked up, as JSON; ``None``: nobody asked.
     """
 
     model: str
@@ -61,6 +65,13 @@ class InferAnswer:
     id: str | None
     prediction_id: str
     outputs: Sequence[Tensor]
+    features: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What is told of the whole answer."""
+        explained = {"features": self.features} if self.features is not None else {}
+        return {"prediction_id": self.prediction_id, **explained}
 
 
 def parse_request(body: bytes, header_length: bytes | None) -> InferRequest:
@@ -92,7 +103,10 @@ def parse_request(body: bytes, header_length: bytes | None) -> InferRequest:
     parameters = _parameters(content, "the request")
     all_binary = _flag(parameters, "binary_data_output", False)
     outputs, binary = _outputs(content.get("outputs"), all_binary)
-    return InferRequest(_request_id(content.get("id")), tuple(tensors), outputs, binary, all_binary)
+    return InferRequest(
+        _request_id(content.get("id")), tuple(tensors), outputs, binary, all_binary,
+        wants_features(parameters.get(EXPLAIN)),
+    )  # fmt: skip
 
 
 def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int | None]:
@@ -113,7 +127,7 @@ def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int
     content: dict[str, Any] = {
         "model_name": answer.model,
         "model_version": answer.version,
-        "parameters": {"prediction_id": answer.prediction_id},
+        "parameters": answer.parameters,
         "outputs": outputs,
     }
     if answer.id is not None:
@@ -197,6 +211,19 @@ def check_parameters(keys: Sequence[str], owner: str) -> None:
                 f"{owner} has the parameter {key!r}, which is not offered here",
                 hint="send tensors as they are",
             )
+
+
+def wants_features(value: object) -> bool:
+    """Whether the parameter ``explain`` asks for what was looked up.
+
+    Raises:
+        UsageError: It asks for something else.
+    """
+    if value not in (None, "features"):
+        raise UsageError(
+            f"the parameter explain is {str(value)[:60]!r}", hint='send "features", or leave it out'
+        )
+    return value is not None
 
 
 def request_id_of(value: str) -> str | None:

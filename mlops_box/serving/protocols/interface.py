@@ -60,7 +60,7 @@ class Interface:
         self.all_numeric = not signature.categorical
         self._has_boolean = "boolean" in self._features.values()
         self.inputs = tuple(
-            TensorInfo(name, _DATATYPES.get(type_, BYTES), (-1, 1)) for name, type_ in self._features.items()
+            TensorInfo(name, datatype_of(type_), (-1, 1)) for name, type_ in self._features.items()
         )
         self.outputs = _outputs(signature)
         self._output_of = {output.name: output for output in self.outputs}
@@ -79,10 +79,10 @@ class Interface:
             columns = self.from_matrix(tensors[0].values.reshape(tensors[0].shape))
             door.check_columns(columns)
             return columns
-        values = self._values(tensors)
+        values = self.columns(tensors)
         missing = [name for name in self._features if name not in values]
         if missing and len(values) == len(self._features) - len(missing):
-            raise self._lacks(missing)
+            raise self.lacks(missing)
         rows = _few_rows(values, len(tensors[0].values))
         columns = Columns(len(tensors[0].values), values)
         if rows is not None:
@@ -90,7 +90,7 @@ class Interface:
         else:
             door.check_columns(columns)
         if missing:
-            raise self._lacks(missing)
+            raise self.lacks(missing)
         return columns if rows is None else rows
 
     def from_matrix(self, matrix: npt.NDArray[Any]) -> Columns:
@@ -133,7 +133,12 @@ class Interface:
             return False
         return len(self._features) > 1 or tensor.name not in self._features
 
-    def _values(self, tensors: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
+    def columns(self, tensors: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
+        """The tensors as columns [rows], not yet past a door.
+
+        Raises:
+            UsageError: There is none, one is there twice, or of the wrong datatype or shape.
+        """
         if not tensors:
             raise UsageError("the request has no inputs", hint=f"send {self._wanted()}")
         if len(tensors) > len(self._features) + _MAX_STRANGERS:
@@ -162,12 +167,13 @@ class Interface:
         wanted = self._features.get(tensor.name)
         if wanted is not None and not _holds(wanted, tensor.datatype):
             raise UsageError(
-                f"input {tensor.name[:60]!r} is {tensor.datatype}, expected {_DATATYPES.get(wanted, BYTES)}",
+                f"input {tensor.name[:60]!r} is {tensor.datatype}, expected {datatype_of(wanted)}",
                 hint="the model's metadata names the datatypes; a number may come in any number type",
             )
         return tensor.values.astype(np.float32) if tensor.datatype == "FP16" else tensor.values
 
-    def _lacks(self, missing: Sequence[str]) -> UsageError:
+    def lacks(self, missing: Sequence[str]) -> UsageError:
+        """The error of a request without these inputs."""
         return UsageError(
             f"the request lacks the input {', '.join(map(repr, missing[:10]))}",
             hint="send every input; NaN, or null in JSON, stands for a missing value",
@@ -200,6 +206,11 @@ class Interfaces:
             if len(self._by_digest) > _KEPT:
                 self._by_digest.popitem(last=False)
         return found
+
+
+def datatype_of(type_: str) -> str:
+    """The datatype in which a column of a contract's type goes."""
+    return _DATATYPES.get(type_, BYTES)
 
 
 def _few_rows(values: Mapping[str, npt.NDArray[Any]], rows: int) -> list[Row] | None:

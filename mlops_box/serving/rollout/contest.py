@@ -220,6 +220,8 @@ def adapted(rows: Rows, champion: Slot, candidate: Slot) -> Rows:
 
 def _first(rows: Rows, column: str, champion: Slot) -> object:
     """The first row's value: a request goes to one version as a whole."""
+    if isinstance(rows, EntityRows) and column not in rows[0]:
+        return rows.entities[0].get(column)
     if not isinstance(rows, Columns):
         return rows[0].get(column)
     if rows.matrix is not None:
