@@ -10,63 +10,13 @@ from typing import Any
 
 import pytest
 import seeded_box
+from driver import Driver
 from mlops_box_tui.app import BoxApp
-from mlops_box_tui.screenshot import settle
 from mlops_box_tui.settings import Settings
-from textual.events import Key
-from textual.pilot import Pilot
 
 from mlops_box.box import Box
 
-Open = Callable[..., AbstractAsyncContextManager[tuple[BoxApp, "Driver"]]]
-
-
-class Driver:
-    """Presses keys and waits until everything is read and drawn."""
-
-    def __init__(self, app: BoxApp, pilot: Pilot[Any]):
-        self.app = app
-        self.pilot = pilot
-
-    async def press(self, *keys: str) -> None:
-        for key in keys:
-            await self.pilot.press(key)
-            await self.settle()
-
-    def send(self, key: str) -> None:
-        """One key, without waiting for what it does."""
-        event = Key(key, key if len(key) == 1 else None)
-        event.set_sender(self.app)
-        self.app._driver.send_message(event)
-
-    async def type(self, text: str) -> None:
-        names = {
-            " ": "space",
-            ":": "colon",
-            "!": "exclamation_mark",
-            "~": "tilde",
-            "/": "slash",
-            "@": "at",
-            "-": "minus",
-            "[": "left_square_bracket",
-            "]": "right_square_bracket",
-        }
-        await self.pilot.press(*(names.get(letter, letter) for letter in text))
-        await self.settle()
-
-    async def settle(self) -> None:
-        await settle(self.app, self.pilot)
-
-    async def tick(self) -> None:
-        """What the clock does every second."""
-        self.app._tick()
-        await self.settle()
-
-    def shown(self) -> str:
-        """What stands on the screen, as lines of text."""
-        width, height = self.app.size
-        strips = self.app.screen._compositor.render_strips()
-        return "\n".join(strip.text[:width] for strip in strips[:height])
+Open = Callable[..., AbstractAsyncContextManager[tuple[BoxApp, Driver]]]
 
 
 @pytest.fixture(scope="session")

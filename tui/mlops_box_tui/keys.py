@@ -23,6 +23,7 @@ from mlops_box_tui.screens.logs import LogScreen
 from mlops_box_tui.screens.main import MainScreen
 from mlops_box_tui.screens.metric_history import MetricHistoryScreen
 from mlops_box_tui.screens.plain import PlainScreen
+from mlops_box_tui.screens.rollout import RolloutScreen
 from mlops_box_tui.screens.run import RunScreen
 from mlops_box_tui.screens.served import ServedScreen
 from mlops_box_tui.screens.sql import SqlScreen
@@ -63,6 +64,7 @@ PLACES: tuple[tuple[str, type[DOMNode]], ...] = (
     ("In a detail's text", Tab),
     ("On a run", RunScreen),
     ("On a version", VersionScreen),
+    ("On a rollout", RolloutScreen),
     ("On a version that serves", ServedScreen),
     ("On an answer", AnswerScreen),
     ("On an alert", AlertScreen),

@@ -48,6 +48,7 @@ _STATES: dict[str, tuple[str, str, str, Tone]] = {
     "cannot_tell": ("?", "?", "cannot tell", "quiet"),
     "passed": ("✓", "+", "passed", "good"),
     "unjudged": ("?", "?", "not judged", "quiet"),
+    "rolled_back": ("✗", "x", "rolled back", "bad"),
     "up": ("●", "*", "up", "good"),
     "down": ("■", "-", "down", "quiet"),
     "unready": ("!", "!", "not ready", "warn"),

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from mlops_box.operations.views.pulse import Counts, Pulse, read_counts, read_pulse
     from mlops_box.operations.views.runs import RunDetail, RunRow, list_runs, run_detail
     from mlops_box.operations.views.serving import RecentTraffic, ServedModel, ServingStatus, read_serving
+    from mlops_box.operations.views.setbacks import Setback, setback_of
     from mlops_box.operations.views.shapes import Shape
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "RunRow",
     "ServedModel",
     "ServingStatus",
+    "Setback",
     "Shape",
     "VersionDetail",
     "VersionFile",
@@ -124,6 +126,7 @@ __all__ = [
     "read_pulse",
     "read_serving",
     "run_detail",
+    "setback_of",
     "version_detail",
 ]
 
@@ -144,6 +147,7 @@ _HOMES = {
     "pulse": ("Counts", "Pulse", "read_counts", "read_pulse"),
     "runs": ("RunDetail", "RunRow", "list_runs", "run_detail"),
     "serving": ("RecentTraffic", "ServedModel", "ServingStatus", "read_serving"),
+    "setbacks": ("Setback", "setback_of"),
     "shapes": ("Shape",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

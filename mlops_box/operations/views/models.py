@@ -11,10 +11,12 @@ from mlops_box.db import Row
 from mlops_box.errors import NotFoundError
 from mlops_box.ids import parse_ref
 from mlops_box.ledger import Entry
+from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import CARD_FILE, GateResult, Signature
 from mlops_box.operations.calibration import Calibration, stored_calibration
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import mapping, moment, number, sequence
+from mlops_box.operations.views.setbacks import Setback, newest_rollout, setback
 
 # The metric shown where there is room for one, by task; the first that the version has.
 HEADLINE = {
@@ -28,7 +30,8 @@ HEADLINE = {
 class ModelRow:
     """One line of the models table. ``metric`` is (name, value) of the champion, else of the newest version.
 
-    ``trend`` is that metric over the accepted versions, oldest first.
+    ``trend`` is that metric over the accepted versions, oldest first. ``setback`` tells of its newest rollout, where that
+    ended badly and no champion was set since.
     """
 
     model: str
@@ -45,11 +48,13 @@ class ModelRow:
     open_alerts: int
     metric: tuple[str, float] | None
     trend: tuple[float, ...]
+    setback: Setback | None
 
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One line of the versions table. ``gates_judged`` counts gates that could be judged."""
+    """One line of the versions table. ``gates_judged`` counts gates that could be judged; ``setback`` tells of its newest
+    rollout, where that ended badly and it is not the champion."""
 
     model: str
     number: int
@@ -65,6 +70,7 @@ class VersionRow:
     created_by: str
     run_id: str | None
     snapshot_id: str
+    setback: Setback | None
 
     @property
     def ref(self) -> str:
@@ -98,8 +104,8 @@ class VersionDetail:
     acts: tuple[Entry, ...]
 
 
-_VERSIONS = """
-SELECT versions.*,
+_VERSIONS = f"""
+SELECT versions.*, {newest_rollout("rollouts.model = versions.model AND rollouts.number = versions.number")} AS rollout,
   (SELECT group_concat(alias, ' ') FROM (SELECT alias FROM aliases
      WHERE aliases.model = versions.model AND aliases.number = versions.number ORDER BY alias)) AS aliases,
   (SELECT size_bytes FROM objects
@@ -111,12 +117,14 @@ FROM versions
 def _version(row: Row) -> VersionRow:
     gates = [gate for gate in sequence(row["gates"]) if isinstance(gate, dict)]
     judged = [gate for gate in gates if gate.get("passed") is not None]
+    aliases = tuple((row["aliases"] or "").split())
     return VersionRow(
         model=row["model"], number=row["number"], state=row["state"], task=row["task"],
-        aliases=tuple((row["aliases"] or "").split()), metric=headline(row["task"], mapping(row["metrics"])),
+        aliases=aliases, metric=headline(row["task"], mapping(row["metrics"])),
         gates_passed=sum(gate["passed"] is True for gate in judged), gates_judged=len(judged), gates=len(gates),
         size_bytes=row["size_bytes"], created_at=moment(row["created_at"]), created_by=row["created_by"],
         run_id=row["run_id"], snapshot_id=row["snapshot_id"],
+        setback=None if CHAMPION in aliases else setback(row["rollout"], champion_since=None),
     )  # fmt: skip
 
 
@@ -143,8 +151,8 @@ VERSIONS: Resource[VersionRow] = Resource(
     scope="model",
 )  # fmt: skip
 
-_MODELS = """
-SELECT newest.model, newest.project, newest.task, newest.number AS newest, newest.state AS newest_state,
+_MODELS = f"""
+SELECT {newest_rollout("rollouts.model = newest.model")} AS rollout, newest.model, newest.project, newest.task, newest.number AS newest, newest.state AS newest_state,
   newest.created_at AS newest_at, COALESCE(served.metrics, newest.metrics) AS metrics,
   champion.number AS champion, champion.since AS champion_since,
   (SELECT number FROM aliases WHERE aliases.model = newest.model AND alias = 'last_good') AS last_good,
@@ -170,6 +178,7 @@ def _model(row: Row) -> ModelRow:
         last_good=row["last_good"], newest=row["newest"], newest_state=row["newest_state"],
         newest_at=moment(row["newest_at"]), open_alerts=row["open_alerts"], metric=metric,
         trend=tuple(value for value in past if value is not None),
+        setback=setback(row["rollout"], champion_since=moment(row["champion_since"])),
     )  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from mlops_box.errors import NotFoundError
 from mlops_box.models.approvals import author_of
 from mlops_box.models.store import LAST_GOOD
 from mlops_box.models.values import ModelVersion
-from mlops_box.operations.views import VersionRow
+from mlops_box.operations.views import VersionRow, setback_of
 from mlops_box_tui.acts.act import Act, Done, Field, Form, Plan, Undo, reason_field
 from mlops_box_tui.acts.runs import OfModel
-from mlops_box_tui.look import number
+from mlops_box_tui.look import age, number
 
 _METRICS_SHOWN = 4
 
@@ -72,6 +72,15 @@ def champion_lines(box: Box, model: str, after: ModelVersion) -> list[str]:
     return lines
 
 
+def setback_lines(box: Box, version: ModelVersion) -> list[str]:
+    """What a person should know who lets in a version that a rollout kept out."""
+    found = setback_of(box, version.model, version.number)
+    if found is None:
+        return []
+    when = f" {age((box.clock.now() - found.at).total_seconds())} ago" if found.at else ""
+    return [f"{version.ref} was {found.word}{when}: {found.reason}"]
+
+
 def while_champion(ref: str) -> Callable[[Box], str | None]:
     """An undo is fair only while what was done still stands."""
     model = ref.partition("@")[0]
@@ -88,7 +97,8 @@ def _promote_plan(box: Box, row: VersionLike) -> Plan:
 
     version = box.models.get(row.ref)
     require_approval(box, version)
-    return Plan(tuple(champion_lines(box, row.model, version)), (reason_field(),))
+    lines = setback_lines(box, version) + champion_lines(box, row.model, version)
+    return Plan(tuple(lines), (reason_field(),))
 
 
 def _promote(box: Box, row: VersionLike, form: Form) -> Done:

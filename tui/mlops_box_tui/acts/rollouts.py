@@ -9,7 +9,7 @@ from mlops_box.box import Box
 from mlops_box.errors import NotFoundError
 from mlops_box.operations.views import VersionRow
 from mlops_box_tui.acts.act import Act, Done, Form, Plan, Undo, reason_field
-from mlops_box_tui.acts.models import changed_metrics, not_a_candidate
+from mlops_box_tui.acts.models import changed_metrics, not_a_candidate, setback_lines
 from mlops_box_tui.acts.runs import OfModel, project_of_model
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _start_plan(box: Box, row: VersionRow) -> Plan:
         f"{row.ref} over {base.ref if base else 'no champion'}: "
         + ", ".join(str(one) for one in stages(plan))
     ]
-    lines += changed_metrics(base, version)
+    lines += setback_lines(box, version) + changed_metrics(base, version)
     lines.append("proof that it is worse ends the rollout by itself; the champion answers meanwhile")
     return Plan(tuple(lines), (reason_field(),))
 

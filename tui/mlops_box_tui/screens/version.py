@@ -24,7 +24,10 @@ from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.calibration import calibration_body
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.screens.metric_history import MetricHistoryScreen, metrics_key
+from mlops_box_tui.screens.rollout import RolloutScreen
+from mlops_box_tui.views.rollout_key import rollout_key
 from mlops_box_tui.widgets.grids import change, facts, heading, rows, tree
+from mlops_box_tui.widgets.setback import setback_line
 
 
 class VersionScreen(DetailScreen[VersionDetail]):
@@ -32,7 +35,11 @@ class VersionScreen(DetailScreen[VersionDetail]):
 
     TABS = ("metrics", "gates", "calibration", "signature", "lineage", "files", "acts")
     ACTS = (PROMOTE, ROLL_BACK, APPROVE, START, *ROLLOUT_ACTS, TRY, EXPORT, DELETE)
-    BINDINGS: ClassVar[list[BindingType]] = [metrics_key("version"), *act_bindings(ACTS)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        metrics_key("version"),
+        rollout_key("version"),
+        *act_bindings(ACTS),
+    ]
 
     def fetch(self, box: Box) -> VersionDetail:
         return version_detail(box, self.subject)
@@ -42,7 +49,8 @@ class VersionScreen(DetailScreen[VersionDetail]):
 
     def heading(self, detail: VersionDetail, look: Look) -> Text:
         row = detail.row
-        line = Text.assemble(" ", look.text(row.ref, "accent"), "  ", look.state(row.state), "  ")
+        state = look.state(row.setback.state if row.setback else row.state)
+        line = Text.assemble(" ", look.text(row.ref, "accent"), "  ", state, "  ")
         for alias in row.aliases:
             line.append_text(
                 Text.assemble(look.text(alias, "good" if alias == "champion" else "accent"), "  ")
@@ -54,7 +62,7 @@ class VersionScreen(DetailScreen[VersionDetail]):
     def body(self, tab: str, detail: VersionDetail, look: Look) -> Body:
         match tab:
             case "metrics":
-                return Body(_metrics(detail, look))
+                return Body([*_setback(detail.row, look), *_metrics(detail, look)])
             case "gates":
                 return Body([_gates(detail, look)])
             case "calibration":
@@ -67,6 +75,10 @@ class VersionScreen(DetailScreen[VersionDetail]):
                 return Body(_files(detail, look))
         return Body([acts_table(detail.acts, look)])
 
+    def action_rollout(self) -> None:
+        if self.detail is not None:
+            self.app.push_screen(RolloutScreen(self.detail.row.model))
+
     def action_metrics(self) -> None:
         if self.detail is not None:
             self.app.push_screen(MetricHistoryScreen(self.detail.row.model, self.detail.row.number))
@@ -76,12 +88,22 @@ class VersionScreen(DetailScreen[VersionDetail]):
         found = [Link("batch", row.snapshot_id, "the data it was trained on")]
         if row.run_id:
             found.insert(0, Link("run", row.run_id, "made it"))
+        if row.setback:
+            found.insert(0, Link("rollout", row.model, f"the evidence: {row.setback.word}"))
         if detail.baseline:
             number = detail.baseline[0].split()[-1]
             found.append(Link("version", f"{row.model}@{number}", f"compared with: {detail.baseline[0]}"))
         if "champion" in row.aliases:
             found.append(Link("served", row.ref, "its traffic and its newest requests"))
         return [*found, *(Link("alert", alert, "raised on this version") for alert in detail.alerts)]
+
+
+def _setback(row: VersionRow, look: Look) -> list[RenderableType]:
+    if row.setback is None:
+        return []
+    line = setback_line(row.setback, look)
+    line.no_wrap, line.overflow = False, "fold"
+    return [line, Text("o shows the evidence, P makes it the champion all the same\n", style="dim")]
 
 
 def _metrics(detail: VersionDetail, look: Look) -> list[RenderableType]:

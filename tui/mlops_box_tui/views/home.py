@@ -18,6 +18,7 @@ from mlops_box.operations.views import Pulse, Query, read_pulse
 from mlops_box_tui.look import Look, number
 from mlops_box_tui.reader import Seen
 from mlops_box_tui.views.run_state import run_state
+from mlops_box_tui.widgets.setback import setback_line
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
@@ -185,6 +186,8 @@ def _models(pulse: Pulse, look: Look) -> list[Text]:
                 )
             )
         lines.append(line)
+        if row.setback is not None:
+            lines.append(Text.assemble("  ", setback_line(row.setback, look)))
     return lines
 
 

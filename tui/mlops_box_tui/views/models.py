@@ -31,6 +31,7 @@ from mlops_box_tui.screens.metric_history import MetricHistoryScreen, metrics_ke
 from mlops_box_tui.screens.version import VersionScreen
 from mlops_box_tui.views.base import ListView
 from mlops_box_tui.views.rollout_key import open_rollout, rollout_key
+from mlops_box_tui.widgets.setback import setback_line
 from mlops_box_tui.widgets.table import Column
 
 
@@ -76,7 +77,11 @@ class ModelsView(ListView[ModelRow]):
 
     def cells(self, row: ModelRow, look: Look) -> tuple[Text, ...]:
         metric = f"{row.metric[0]} {number(row.metric[1])}" if row.metric else None
-        newest = look.state(row.newest_state, f"v{row.newest} {row.newest_state}")
+        back = row.setback if row.setback and row.setback.number == row.newest else None
+        newest = look.state(
+            back.state if back else row.newest_state,
+            f"v{row.newest} {back.word if back else row.newest_state}",
+        )
         champion = (
             look.text(f"v{row.champion}", "good") if row.champion is not None else look.text("none", "warn")
         )
@@ -97,6 +102,7 @@ class ModelsView(ListView[ModelRow]):
                           look.ago(row.champion_since), ("  newest made ", "dim"), look.ago(row.newest_at)),
             Text.assemble((f"{row.versions} versions, {row.rejected} rejected by their gates  metric by version ", "dim"),
                           look.spark(row.trend)),
+            *([setback_line(row.setback, look)] if row.setback else []),
         )  # fmt: skip
 
     def enter(self, row: ModelRow) -> None:
@@ -150,8 +156,9 @@ class VersionsView(ListView[VersionRow]):
     def cells(self, row: VersionRow, look: Look) -> tuple[Text, ...]:
         metric = f"{row.metric[0]} {number(row.metric[1])}" if row.metric else None
         name = f"v{row.number}" if self.question.scope else row.ref
+        state = look.state(row.setback.state if row.setback else row.state)
         return (
-            look.text(name, "accent"), look.state(row.state), aliases(row, look), look.text(metric),
+            look.text(name, "accent"), state, aliases(row, look), look.text(metric),
             gates(row, look), look.text(format_size(row.size_bytes) if row.size_bytes is not None else "?"),
             look.when(row.created_at), look.text(row.created_by, "quiet"), look.text(row.run_id, "quiet"),
         )  # fmt: skip
@@ -161,6 +168,7 @@ class VersionsView(ListView[VersionRow]):
             Text.assemble(look.text(row.ref, "accent"), "  ", look.state(row.state), "  created ",
                           look.ago(row.created_at), " by ", look.text(row.created_by)),
             Text.assemble(("data ", "dim"), look.text(row.snapshot_id[:12]), ("  gates ", "dim"), gates(row, look)),
+            *([setback_line(row.setback, look)] if row.setback else []),
         )  # fmt: skip
 
     def detail(self, row: VersionRow) -> Screen[None]:
