@@ -202,7 +202,9 @@ def test_every_command_of_the_table_has_a_module() -> None:
         assert (ROOT / "mlops_box/cli" / f"{module}.py").exists(), name
 
 
-@pytest.mark.parametrize("package", ["mlops_box.operations.views", "mlops_box.project", "mlops_box.monitoring"])
+@pytest.mark.parametrize(
+    "package", ["mlops_box.operations.views", "mlops_box.project", "mlops_box.monitoring"]
+)
 def test_a_package_that_imports_on_first_use_has_every_name_that_it_offers(package: str) -> None:
     offered = importlib.import_module(package)
     assert [name for name in offered.__all__ if not hasattr(offered, name)] == []
