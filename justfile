@@ -39,6 +39,7 @@ stubs:
 # Everything under docs/ that is made from the code.
 docs:
     .venv/bin/python docs/make.py
+    .venv/bin/python docs/pictures.py
 
 ci:
     .ci/run

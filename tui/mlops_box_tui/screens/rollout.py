@@ -16,7 +16,7 @@ from mlops_box.operations.rollout import RolloutStatus, status
 from mlops_box.operations.views import VersionRow, version_detail
 from mlops_box.operations.views.reading import number
 from mlops_box.serving.rollout.evidence import StageEvidence
-from mlops_box.serving.rollout.plan import LiveState
+from mlops_box.serving.rollout.plan import LiveState, stages
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.models import PROMOTE
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
@@ -115,9 +115,10 @@ def _evidence(detail: RolloutSeen, look: Look) -> list[RenderableType]:
         for signal in _signals(detail)
     ]  # fmt: skip
     counted = [
-        (f"{state} {step + 1}", one.candidate.compared,
+        (str(stage), one.candidate.compared,
          one.candidate.disagreement / one.candidate.compared if one.candidate.compared else None)
-        for (state, step), one in sorted(detail.stages.items())
+        for stage in stages(detail.status.rollout.plan)
+        if (one := detail.stages.get((stage.state, stage.step))) is not None
     ]  # fmt: skip
     return [
         rows(
