@@ -10,6 +10,7 @@ from mlops_box.box import Box
 from mlops_box.data.values import BatchCheck, Column, RuleHit
 from mlops_box.db import Row
 from mlops_box.errors import NotFoundError
+from mlops_box.operations.views.batch_evidence import Contract, Quarantine, contract_of, quarantine_of
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import mapping, moment, number, sequence
 
@@ -39,7 +40,7 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class BatchDetail:
-    """One batch whole; ``used_by`` are the model versions trained on it."""
+    """One batch whole; ``used_by`` are the model versions trained on it, ``contract`` is its project's."""
 
     row: BatchRow
     rules: tuple[RuleHit, ...]
@@ -49,6 +50,8 @@ class BatchDetail:
     used_by: tuple[str, ...]
     quarantine_digest: str | None
     rejects_digest: str | None
+    quarantine: Quarantine
+    contract: Contract | None
 
 
 _SELECT = """
@@ -106,12 +109,13 @@ def batch_detail(box: Box, batch_id: str) -> BatchDetail:
         raise NotFoundError(f"no snapshot or refusal {batch_id!r}", hint="mlops-box data list")
     row = rows[0]
     rules, checks = _verdict(row["verdict"])
+    lineage = mapping(row["lineage"])
     return BatchDetail(
         row=_row(row),
         rules=rules,
         checks=checks,
         schema=tuple(_column(item) for item in sequence(row["schema"])),
-        lineage=mapping(row["lineage"]),
+        lineage=lineage,
         used_by=tuple(
             f"{used['model']}@{used['number']}"
             for used in box.db.read(
@@ -121,6 +125,8 @@ def batch_detail(box: Box, batch_id: str) -> BatchDetail:
         ),
         quarantine_digest=row["quarantine_digest"],
         rejects_digest=row["rejects_digest"],
+        quarantine=quarantine_of(box, row["quarantine_digest"]),
+        contract=contract_of(box, row["project"], lineage.get("contract")),
     )
 
 

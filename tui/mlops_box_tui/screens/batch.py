@@ -19,7 +19,7 @@ from mlops_box_tui.widgets.grids import facts, heading, rows, tree
 class BatchScreen(DetailScreen[BatchDetail]):
     """A snapshot or refusal by its id or the beginning of it."""
 
-    TABS = ("verdict", "examples", "schema", "lineage")
+    TABS = ("verdict", "quarantine", "contract", "examples", "schema", "lineage")
     ACTS = (CHECK,)
     BINDINGS = act_bindings(ACTS)
 
@@ -41,6 +41,10 @@ class BatchScreen(DetailScreen[BatchDetail]):
         match tab:
             case "verdict":
                 return Body(_verdict(detail, look))
+            case "quarantine":
+                return Body(_quarantine(detail, look))
+            case "contract":
+                return Body(_contract(detail, look))
             case "examples":
                 return Body(_examples(detail, look))
             case "schema":
@@ -69,6 +73,50 @@ def _verdict(detail: BatchDetail, look: Look) -> list[RenderableType]:
              look, empty="none recorded"),
         heading("rules of rows that were broken"),
         rows(("rule", ">rows"), [(hit.rule, hit.rows) for hit in detail.rules], look, empty="none: every row was good"),
+    ]  # fmt: skip
+
+
+def _quarantine(detail: BatchDetail, look: Look) -> list[RenderableType]:
+    """The rows themselves: what broke the rule first, then the rest of the row."""
+    found = detail.quarantine
+    if found.trouble is not None:
+        return [look.text(found.trouble, "bad")]
+    if detail.row.state == "refused":
+        return [Text("a refused batch keeps examples only: the next tabs", style="dim")]
+    lines = [
+        (row.row, ", ".join(row.rules), look.text(_pairs(row.broken), "bad"), _pairs(row.others),
+         look.text(row.raw, "warn") if row.raw else Text())
+        for row in found.rows
+    ]  # fmt: skip
+    table = rows(
+        (">row", "broke", "by", "the rest of the row", "came as"), lines, look, empty="no row broke a rule"
+    )
+    more = (found.total or 0) - len(found.rows)
+    if more <= 0:
+        return [table]
+    left = Text(f"\nand {more} more: mlops-box data quarantine {detail.row.id[:12]}", style="dim")
+    return [table, left]
+
+
+def _pairs(values: Sequence[tuple[str, object]]) -> str:
+    return "  ".join(f"{name}={'missing' if value is None else value}" for name, value in values)
+
+
+def _contract(detail: BatchDetail, look: Look) -> list[RenderableType]:
+    contract = detail.contract
+    if contract is None:
+        return [Text("the box does not know the project's declaration: unknown", style="dim")]
+    said = {
+        True: "the batch was judged by this contract",
+        False: "the contract was edited since: the batch was judged by another one",
+        None: "the batch does not tell which contract it was judged by; this is the project's now",
+    }[contract.same]
+    lines = [(column.column, column.type, column.terms) for column in contract.columns]
+    return [
+        look.text(said, "warn" if contract.same is False else "quiet"), Text(),
+        rows(("column", "type", "must be"), lines, look, empty="no column is declared"),
+        heading("the batch as a whole"),
+        facts([("rows, at least", contract.rows_min), ("bad rows, at most", f"{contract.quarantine:.2%}")], look),
     ]  # fmt: skip
 
 
