@@ -67,6 +67,25 @@ def list_command(
     )
 
 
+@command.command("log", short_help="What a run said while it worked.")
+@click.argument("run_id", metavar="ID")
+@click.option(
+    "--lines", type=click.IntRange(1, 100_000), default=200, show_default=True, help="So many newest lines."
+)
+@home_option
+@json_option
+def log(run_id: str, lines: int, home: Path | None, as_json: bool) -> None:
+    """What a run said while it worked: its steps, what was logged, what the training function printed."""
+    from mlops_box.run_log import MAX_BYTES, read_tail
+
+    with open_box(home, read_only=True) as box:
+        run = box.runs.get(run_id)
+        tail = read_tail(box.home, run.id, max_bytes=2 * MAX_BYTES)
+    shown = None if tail.lines is None else tail.lines[-lines:]
+    text = "no log: the run said nothing, or it is older than a month" if shown is None else "\n".join(shown)
+    emit({"run": run.id, "lines": shown}, as_json=as_json, text=text)
+
+
 @command.command("show", short_help="One run: steps, curves, error.")
 @click.argument("run_id", metavar="ID")
 @home_option

@@ -13,6 +13,7 @@ from mlops_box.box import Box
 from mlops_box.db import compact
 from mlops_box.operations.steps import Steps, recorded_run
 from mlops_box.progress import Progress
+from mlops_box.run_log import run_logs
 
 # Nobody works on a scratch file for a day without touching it.
 SCRATCH_AGE = timedelta(days=1)
@@ -101,7 +102,9 @@ def seal_segments(box: Box) -> int:
 def prune_logs(box: Box) -> int:
     """Remove log files untouched for thirty days; returns how many."""
     oldest = box.clock.now().timestamp() - LOG_AGE.total_seconds()
-    old = [path for path in box.home.logs.iterdir() if path.is_file() and _modified(path) <= oldest]
+    folders = [box.home.logs, *([run_logs(box.home)] if run_logs(box.home).is_dir() else [])]
+    files = (path for folder in folders for path in folder.iterdir() if path.is_file())
+    old = [path for path in files if _modified(path) <= oldest]
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from mlops_box.box import Box
 from mlops_box.errors import BoxError, BusyError, GateError, RefusedError
 from mlops_box.progress import Progress, SilentProgress
+from mlops_box.run_log import RunLog
 from mlops_box.runs import Run, RunKind, RunState
 
 T = TypeVar("T")
@@ -39,25 +40,31 @@ class DirectSteps:
 
 
 class RecordedSteps:
-    """Steps that also stand in box.db and on the progress display."""
+    """Steps that also stand in box.db, in the run's log and on the progress display."""
 
-    def __init__(self, box: Box, run_id: str, inner: Steps, progress: Progress):
+    def __init__(self, box: Box, run_id: str, inner: Steps, progress: Progress, log: RunLog):
         self._box = box
         self._run_id = run_id
         self._inner = inner
+        self._log = log
         self.progress = progress
 
     def run(self, name: str, function: Callable[..., T], /, *args: Any, retries: int = 0, **kwargs: Any) -> T:
         seq = self._box.runs.begin_step(self._run_id, name)
         self.progress.begin(name)
+        self._log.write(f"{name}: begins")
+        started_s = self._box.clock.monotonic_s()
         try:
-            result = self._inner.run(name, function, *args, retries=retries, **kwargs)
+            with self._log.listening():
+                result = self._inner.run(name, function, *args, retries=retries, **kwargs)
         except BaseException as error:
+            self._log.write(f"{name}: {type(error).__name__}: {error}", level="error")
             self._box.runs.end_step(self._run_id, seq, state="failed", detail=str(error)[:500])
             raise
         finally:
             self.progress.end()
         self._box.runs.end_step(self._run_id, seq)
+        self._log.write(f"{name}: done in {self._box.clock.monotonic_s() - started_s:.1f} s")
         return result
 
 
@@ -86,15 +93,20 @@ def recorded_run(
         idempotency_key=idempotency_key,
         flow_run_id=flow_run_id,
     )
+    log = RunLog(box.home, run.id, box.clock)
+    log.write(f"{kind} of {project}, asked for by {trigger}")
     try:
-        yield run, RecordedSteps(box, run.id, steps or DirectSteps(), progress or SilentProgress())
+        yield run, RecordedSteps(box, run.id, steps or DirectSteps(), progress or SilentProgress(), log)
     except BaseException as error:
         message = error.message if isinstance(error, BoxError) else f"{type(error).__name__}: {error}"
         # A full disk or a fence must not hide what went wrong first; a run left open is closed at the next start.
         with contextlib.suppress(BoxError):
             if box.runs.get(run.id).state == "running":
                 box.runs.end(run.id, _state_for(error), error=message)
+        log.write(f"ended: {message}", level="error")
         raise
+    finally:
+        log.close()
     state = box.runs.get(run.id).state
     if state == "running":
         box.runs.end(run.id, "completed")

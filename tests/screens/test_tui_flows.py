@@ -20,6 +20,7 @@ from textual.widgets import Log
 from mlops_box.box import Box
 from mlops_box.errors import IntegrityError
 from mlops_box.operations.views import ServingStatus
+from mlops_box.run_log import RunLog
 
 VIEWS = ["home", "runs", "models", "serving", "drift", "alerts", "decisions", "data", "features", "devices"]
 
@@ -57,7 +58,7 @@ async def test_a_run_opens_with_its_steps_curve_and_error(open_app: Any, home: P
         await driver.press("right_square_bracket")
         assert "validation_loss" in driver.shown()
         assert "0.3959" in driver.shown()
-        await driver.press("right_square_bracket")
+        await driver.press("right_square_bracket", "right_square_bracket")
         assert "0.0800" in driver.shown()
         await driver.press("escape", "j", "j", "enter")
         assert "mae 63.1 is worse than 41.7" in driver.shown()
@@ -379,3 +380,18 @@ async def test_a_command_typed_in_one_go_loses_no_letter(open_app: Any, home: Pa
         await driver.settle()
         await driver.settle()
         assert app.main.place.view == "alerts"
+
+
+async def test_a_runs_log_is_followed_and_inert(open_app: Any, home: Path) -> None:
+    with Box.open(home) as box:
+        run = box.runs.list(limit=1)[0]
+        log = RunLog(box.home, run.id, box.clock)
+    log.write("fit: begins")
+    async with open_app(home, start="runs") as (_, driver):
+        await driver.press("enter", "right_square_bracket", "right_square_bracket")
+        assert "fit: begins" in driver.shown()
+        log.write("[bold]odd[/] \x1b]0;owned\x07", level="error")
+        await driver.press("ctrl+r")
+        shown = driver.shown()
+        assert "[bold]odd[/]" in shown
+        assert "\x1b" not in shown

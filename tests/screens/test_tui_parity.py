@@ -28,7 +28,7 @@ FORM = {"reason": "because", "note": "known", "for": "2h", "project": "/p", "sna
 # Commands (or whole groups) that only look.
 LOOKS = {
     "status", "dashboard", "doctor", "why", "verify", "schema", "completion", "tui", "report", "requests", "ledger",
-    "data", "policy backtest", "runs list", "runs show", "models list", "models show", "models diff", "models aliases",
+    "data", "policy backtest", "runs list", "runs show", "runs log", "models list", "models show", "models diff", "models aliases",
     "models card", "rollout list", "rollout status", "alerts list", "alerts show", "decisions list", "decisions show",
     "tokens list", "edge inspect", "edge keys show", "edge simulate", "edge targets", "edge verify",
     "edge devices list", "edge devices show", "features list", "features show", "features status", "features lineage",

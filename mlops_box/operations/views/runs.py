@@ -13,6 +13,7 @@ from mlops_box.epochs import Epochs
 from mlops_box.ledger import Entry
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import moment, number
+from mlops_box.run_log import LogTail, read_tail
 from mlops_box.runs import Owner, Run, Step
 
 TREND_POINTS = 12
@@ -60,6 +61,7 @@ class RunDetail:
     decision_id: str | None
     alert_id: str | None
     acts: tuple[Entry, ...]
+    log: LogTail
 
 
 _SELECT = """
@@ -126,6 +128,7 @@ def run_detail(box: Box, run_id: str) -> RunDetail:
         decision_id=decision["id"] if decision else None,
         alert_id=decision["alert_id"] if decision else None,
         acts=tuple(reversed(box.ledger.entries(subject=f"run:{run.id}", limit=500))),
+        log=read_tail(box.home, run.id),
     )
 
 

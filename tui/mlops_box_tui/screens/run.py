@@ -14,7 +14,7 @@ from mlops_box.operations.views import RunDetail, run_detail
 from mlops_box.runs import Run
 from mlops_box_tui.acts.act import act_bindings
 from mlops_box_tui.acts.runs import CANCEL, RERUN
-from mlops_box_tui.look import Look
+from mlops_box_tui.look import Look, Tone
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.screens.epochs import epoch_line, left_line
@@ -26,7 +26,7 @@ from mlops_box_tui.widgets.grids import facts, heading, rows, tree
 class RunScreen(DetailScreen[RunDetail]):
     """A run by its id or the beginning of it."""
 
-    TABS = ("steps", "metrics", "parameters", "result", "acts")
+    TABS = ("steps", "metrics", "log", "parameters", "result", "acts")
     ACTS = (RERUN, CANCEL)
     BINDINGS = act_bindings(ACTS)
 
@@ -54,6 +54,8 @@ class RunScreen(DetailScreen[RunDetail]):
         match tab:
             case "steps":
                 return Body(_steps(detail, look))
+            case "log":
+                return Body([_log(detail, look)])
             case "metrics":
                 return _metrics(detail, look)
             case "parameters":
@@ -109,6 +111,27 @@ def _steps(detail: RunDetail, look: Look) -> list[RenderableType]:
         ),
     ]
     return parts
+
+
+def _log(detail: RunDetail, look: Look) -> RenderableType:
+    """The newest lines first: what one opens this for stands on top, and needs no scrolling while it grows."""
+    log = detail.log
+    if log.lines is None:
+        return Text(
+            "no log: the run said nothing, was made before runs kept one, or it is older than a month",
+            style="dim",
+        )
+    shown = Text()
+    for line in reversed(log.lines):
+        at, _, said = line.partition(" ")
+        level, _, words = said.partition(" ")
+        tone: Tone = "bad" if level in ("error", "critical") else "warn" if level == "warning" else "plain"
+        shown.append_text(
+            Text.assemble(look.text(at[11:19], "quiet"), "  ", look.text(words.strip() or said, tone), "\n")
+        )
+    if log.cut:
+        shown.append(f"older lines: mlops-box runs log {detail.run.id} --lines 100000", style="dim")
+    return shown
 
 
 def _metrics(detail: RunDetail, look: Look) -> Body:
