@@ -19,6 +19,7 @@ DETAILS: LazyTable[type[DetailScreen[Any]]] = LazyTable(
         "batch": "batch:BatchScreen",
         "device": "device:DeviceScreen",
         "feature": "feature:FeatureScreen",
+        "feature_view": "feature_view:FeatureViewScreen",
         "rollout": "rollout:RolloutScreen",
         "served": "served:ServedScreen",
     },

@@ -10,6 +10,7 @@ from mlops_box.box import Box
 from mlops_box.db import Row
 from mlops_box.errors import NotFoundError
 from mlops_box.ledger import Entry
+from mlops_box.operations.views.causes import Cause, causes_of
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import mapping, moment
 
@@ -61,10 +62,11 @@ class DecisionRow:
 
 @dataclass(frozen=True)
 class AlertDetail:
-    """One alert whole: what was found, and what the policy made of it."""
+    """One alert whole: what was found, the causes that it names, and what the policy made of it."""
 
     row: AlertRow
     finding: FindingView
+    causes: tuple[Cause, ...]
     decisions: tuple[DecisionRow, ...]
     acts: tuple[Entry, ...]
 
@@ -160,9 +162,11 @@ def alert_detail(box: Box, alert_id: str) -> AlertDetail:
     decisions = box.db.read(
         "SELECT * FROM decisions WHERE alert_id = ? ORDER BY decided_at DESC LIMIT 50", (row["id"],)
     )
+    finding = mapping(row["finding"])
     return AlertDetail(
         row=_alert(row),
-        finding=read_finding(mapping(row["finding"])),
+        finding=read_finding(finding),
+        causes=causes_of(finding),
         decisions=tuple(_decision(item) for item in decisions),
         acts=tuple(reversed(box.ledger.entries(subject=f"alert:{row['id']}"))),
     )

@@ -64,7 +64,8 @@ class AlertScreen(DetailScreen[AlertDetail]):
 
     def links(self, detail: AlertDetail) -> Sequence[Link]:
         row = detail.row
-        found = [Link("decision", d.id, f"{d.act}, {d.state}") for d in detail.decisions]
+        found = [Link(cause.kind, cause.id, cause.why) for cause in detail.causes]
+        found += [Link("decision", d.id, f"{d.act}, {d.state}") for d in detail.decisions]
         found += [
             Link("run", d.run_id, f"came of the decision to {d.act}") for d in detail.decisions if d.run_id
         ]

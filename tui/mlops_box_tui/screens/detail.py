@@ -32,7 +32,7 @@ RELATED = "related"
 
 @dataclass(frozen=True)
 class Link:
-    """Something one can go to: ``kind`` is run, version, alert, decision, batch or feature."""
+    """Something one can go to: ``kind`` is one of :data:`mlops_box_tui.details.DETAILS`."""
 
     kind: str
     id: str
