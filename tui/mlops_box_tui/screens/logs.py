@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
-from textual.widgets import Footer, Log, Static
+from textual.widget import Widget
+from textual.widgets import Log
 from textual.worker import get_current_worker
 
+from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.text import clean
-from mlops_box_tui.widgets.bars import StatusBar
-
-if TYPE_CHECKING:
-    from mlops_box_tui.app import BoxApp
 
 TAIL_BYTES = 64 * 1024
 MAX_LINES = 5_000
 
 
-class LogScreen(Screen[None]):
+class LogScreen(PlainScreen):
     """One log file at a time; the newest lines, and what is added."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "back", "back", key_display="esc", id="logs.back", tooltip="Back."),
         Binding("right_square_bracket", "file(1)", "next file", key_display="]", id="logs.next",
                 tooltip="The next log file."),
         Binding("left_square_bracket", "file(-1)", "file before", key_display="[", show=False, id="logs.before",
                 tooltip="The log file before."),
         Binding("f", "follow", "follow", id="logs.follow", tooltip="Stay at the newest line, or stay where one is."),
     ]  # fmt: skip
-
-    app: BoxApp
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -45,11 +39,8 @@ class LogScreen(Screen[None]):
         self._place = 0
         self._offset: int | None = None
 
-    def compose(self) -> ComposeResult:
-        yield StatusBar(id="status", markup=False)
-        yield Static(id="heading", markup=False)
+    def middle(self) -> Iterable[Widget]:
         yield Log(max_lines=MAX_LINES, auto_scroll=True)
-        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.query_one(Log).focus()
@@ -59,15 +50,11 @@ class LogScreen(Screen[None]):
         """Draw the heading."""
         look = self.app.look
         if not self._files:
-            self.query_one("#heading", Static).update(
-                Text(" no log file yet: mlops-box up writes them", style="dim")
-            )
+            self.head(Text(" no log file yet: mlops-box up writes them", style="dim"))
             return
         follow = "following" if self.query_one(Log).auto_scroll else "not following"
-        self.query_one("#heading", Static).update(
-            Text.assemble(" ", look.text(self._files[self._place].name, "accent"),
-                          (f"  {self._place + 1} of {len(self._files)}  {follow}", "dim"))
-        )  # fmt: skip
+        place = f"  {self._place + 1} of {len(self._files)}  {follow}"
+        self.head(Text.assemble(" ", look.text(self._files[self._place].name, "accent"), (place, "dim")))
 
     def poll(self, *, force: bool = False) -> None:
         """Read what was added."""
@@ -115,6 +102,3 @@ class LogScreen(Screen[None]):
         log = self.query_one(Log)
         log.auto_scroll = not log.auto_scroll
         self.redraw()
-
-    def action_back(self) -> None:
-        self.dismiss()
