@@ -21,6 +21,7 @@ PROJECT = """
 name = "rooms"
 [data]
 source = "rooms.csv"
+key = ["room"]
 [data.contract]
 hum = { type = "double", min = 0, max = 1 }
 room = { type = "varchar" }
@@ -79,10 +80,27 @@ def test_a_quarantine_that_is_gone_is_said_and_not_taken_for_empty(home: Path) -
         snapshot = box.snapshots.list(None, limit=1)[0]
         assert snapshot.quarantine_digest is not None
         assert len(batch_detail(box, snapshot.id).quarantine.rows) == 2
-        box.objects.path(snapshot.quarantine_digest).unlink()
+        path = box.objects.path(snapshot.quarantine_digest)
+        path.chmod(0o600)
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
+        changed = batch_detail(box, snapshot.id).quarantine
+        path.unlink()
         gone = batch_detail(box, snapshot.id).quarantine
-    assert (gone.rows, gone.total) == ((), None)
-    assert gone.trouble
+    for found in (changed, gone):
+        assert (found.rows, found.total) == ((), None)
+        assert found.trouble
+
+
+def test_a_repeated_key_is_shown_by_the_columns_of_the_key(home: Path) -> None:
+    folder = home.parent / "rooms"
+    with (folder / "rooms.csv").open("a") as file:
+        file.write("0.5,room 1,1\n0.5,room 20,900\n")
+    with Box.open(home, actor="ana") as box:
+        snapshot = check(box, load_project(folder)).snapshot
+        assert snapshot is not None
+        bad = batch_detail(box, snapshot.id).quarantine.rows
+    assert ("room", "room 1") in [pair for row in bad if "key.unique" in row.rules for pair in row.broken]
 
 
 def test_an_edited_contract_is_said_to_be_another_one(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,20 +73,24 @@ class Contract:
     same: bool | None
 
 
-def quarantine_of(box: Box, digest: str | None, *, limit: int = MAX_ROWS) -> Quarantine:
+def quarantine_of(box: Box, project: str, digest: str | None, *, limit: int = MAX_ROWS) -> Quarantine:
     """The first rows of a quarantine file.
 
     Args:
+        project: Whose declaration tells which columns a repeated key is about.
         digest: Of the file; ``None``: no row broke a rule, or the batch was refused, which keeps examples only.
     """
     if digest is None:
         return Quarantine()
     try:
-        path = box.objects.path(digest)
+        # Verified: bad rows that were changed afterwards would accuse the wrong ones.
+        path = box.objects.path(digest, verify=True)
     except BoxError as error:
         return Quarantine(total=None, trouble=error.message)
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from mlops_box.data.contract import KEY_RULE
 
     try:
         with pq.ParquetFile(path) as file:
@@ -93,7 +98,10 @@ def quarantine_of(box: Box, digest: str | None, *, limit: int = MAX_ROWS) -> Qua
             found = next(file.iter_batches(batch_size=limit), None)
     except (OSError, pa.ArrowException) as error:
         return Quarantine(total=None, trouble=f"the quarantine cannot be read: {error}")
-    return Quarantine(tuple(map(_bad_row, found.to_pylist())) if found is not None else (), total)
+    key = _key_of(box, project)
+    return Quarantine(
+        tuple(_bad_row(row, key) for row in found.to_pylist()) if found is not None else (), total
+    )
 
 
 def contract_of(box: Box, project: str, recorded: object) -> Contract | None:
@@ -111,9 +119,17 @@ def contract_of(box: Box, project: str, recorded: object) -> Contract | None:
     return Contract(columns, contract.rows.min, contract.quarantine, now == recorded if recorded else None)
 
 
-def _bad_row(row: dict[str, Any]) -> BadRow:
+def _key_of(box: Box, project: str) -> frozenset[str]:
+    try:
+        return frozenset(box.projects.get(project).declaration.data.key)
+    except NotFoundError:
+        return frozenset()
+
+
+def _bad_row(row: dict[str, Any], more: Mapping[str, frozenset[str]]) -> BadRow:
     rules = tuple(row["_rules"] or ())
-    about = {rule.rpartition(".")[0] for rule in rules}
+    # The rule of a key that stands twice is about the key's columns, not about one of that name.
+    about = {rule.rpartition(".")[0] for rule in rules}.union(*(more.get(rule, ()) for rule in rules))
     values = [(name, value) for name, value in row.items() if name not in _OWN]
     return BadRow(
         row["_row"], rules, tuple(item for item in values if item[0] in about),

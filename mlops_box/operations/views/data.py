@@ -125,7 +125,7 @@ def batch_detail(box: Box, batch_id: str) -> BatchDetail:
         ),
         quarantine_digest=row["quarantine_digest"],
         rejects_digest=row["rejects_digest"],
-        quarantine=quarantine_of(box, row["quarantine_digest"]),
+        quarantine=quarantine_of(box, row["project"], row["quarantine_digest"]),
         contract=contract_of(box, row["project"], lineage.get("contract")),
     )
 

@@ -15,6 +15,9 @@ from mlops_box_tui.look import Look
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.widgets.grids import facts, heading, rows, tree
 
+# A cell of a file may hold a book.
+MAX_SHOWN = 80
+
 
 class BatchScreen(DetailScreen[BatchDetail]):
     """A snapshot or refusal by its id or the beginning of it."""
@@ -85,7 +88,7 @@ def _quarantine(detail: BatchDetail, look: Look) -> list[RenderableType]:
         return [Text("a refused batch keeps examples only: the next tabs", style="dim")]
     lines = [
         (row.row, ", ".join(row.rules), look.text(_pairs(row.broken), "bad"), _pairs(row.others),
-         look.text(row.raw, "warn") if row.raw else Text())
+         look.text(_short(row.raw), "warn") if row.raw else Text())
         for row in found.rows
     ]  # fmt: skip
     table = rows(
@@ -99,7 +102,11 @@ def _quarantine(detail: BatchDetail, look: Look) -> list[RenderableType]:
 
 
 def _pairs(values: Sequence[tuple[str, object]]) -> str:
-    return "  ".join(f"{name}={'missing' if value is None else value}" for name, value in values)
+    return "  ".join(f"{name}={'missing' if value is None else _short(str(value))}" for name, value in values)
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "..."
 
 
 def _contract(detail: BatchDetail, look: Look) -> list[RenderableType]:
