@@ -98,10 +98,9 @@ def quarantine_of(box: Box, project: str, digest: str | None, *, limit: int = MA
             found = next(file.iter_batches(batch_size=limit), None)
     except (OSError, pa.ArrowException) as error:
         return Quarantine(total=None, trouble=f"the quarantine cannot be read: {error}")
-    key = _key_of(box, project)
-    return Quarantine(
-        tuple(_bad_row(row, key) for row in found.to_pylist()) if found is not None else (), total
-    )
+    more = {KEY_RULE: _key_of(box, project)}
+    rows = found.to_pylist() if found is not None else []
+    return Quarantine(tuple(_bad_row(row, more) for row in rows), total)
 
 
 def contract_of(box: Box, project: str, recorded: object) -> Contract | None:
