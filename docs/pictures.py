@@ -13,9 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests/screens"))
-sys.path.insert(0, str(ROOT / "tui"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/screens"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
 import seeded_box
 import seeded_rollout
 from mlops_box_tui.app import BoxApp
@@ -23,7 +22,7 @@ from mlops_box_tui.screenshot import take_screenshot
 
 from mlops_box.box import Box
 
-IMAGES = ROOT / "docs/images"
+IMAGES = Path(__file__).parent / "images"
 
 
 @dataclass(frozen=True)

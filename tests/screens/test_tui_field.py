@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import seeded_box
+from field_box import add_devices, add_feature_view
 from mlops_box_tui.screens.device import DeviceScreen
 from mlops_box_tui.screens.feature_view import FeatureViewScreen
 from mlops_box_tui.screens.rollout import RolloutScreen
@@ -13,26 +14,11 @@ from mlops_box_tui.screens.rollout import RolloutScreen
 from mlops_box.box import Box
 from mlops_box.serving.rollout.plan import Plan
 from mlops_box.serving.rollout.yardstick import yardstick_for
-from tests.feature_case import view_over
-
-HEALTH = {
-    "serving": "bike-rentals@3",
-    "slots": {
-        "a": {"version": "bike-rentals@3", "role": "confirmed"},
-        "b": {"version": "bike-rentals@2", "role": ""},
-    },
-}
 
 
 async def test_devices_tell_what_they_serve_and_enter_shows_their_slots(open_app: Any, home: Path) -> None:
     with Box.open(home, clock=seeded_box.fixed_clock(), actor="ana") as box:
-        for name, public in (("gate-1", b"1" * 32), ("gate-2", b"2" * 32)):
-            box.devices.add(name, public)
-        with box.db.write() as tx:
-            tx.execute(
-                "UPDATE devices SET last_seen = ?, way = 'push', backlog = 1234, health = json(?) WHERE name = 'gate-1'",
-                (seeded_box.ago(minutes=3), seeded_box.canonical_json(HEALTH)),
-            )
+        add_devices(box)
     async with open_app(home, start="devices") as (app, driver):
         shown = driver.shown()
         assert all(word in shown for word in ("gate-1", "bike-rentals@3", "1 234", "3m ago", "gate-2", "new"))
@@ -54,9 +40,7 @@ async def test_devices_tell_what_they_serve_and_enter_shows_their_slots(open_app
 
 async def test_feature_views_show_columns_freshness_and_sql(open_app: Any, home: Path) -> None:
     with Box.open(home, clock=seeded_box.fixed_clock(), actor="ana") as box:
-        box.features.register(
-            view_over("select card_id, happened_at, amount as spent from tx", {"spent": "double"})
-        )
+        add_feature_view(box)
     async with open_app(home, start="features") as (app, driver):
         shown = driver.shown()
         assert all(word in shown for word in ("activity", "v1", "card_id", "spent")), shown
@@ -84,7 +68,7 @@ async def test_o_opens_a_rollout_with_what_it_waits_for_and_its_transitions(
         assert all(
             word in shown for word in ("bike-rentals@2 over bike-rentals@3", "proposed", "waits for")
         ), shown
-        for words in ("nothing to judge", "it is newer"):
+        for words in ("nothing was judged", "it is newer"):
             await driver.press("right_square_bracket")
             assert words in driver.shown(), driver.shown()
         await driver.press("escape", "escape", "colon")

@@ -68,10 +68,13 @@ def _run(options: argparse.Namespace) -> int:
         from mlops_box_tui.registry import VIEWS
         from mlops_box_tui.screenshot import take_screenshot
         from mlops_box_tui.settings import Settings
+        from mlops_box_tui.themes import has_sixteen_colours
 
         if options.view not in VIEWS:
             raise UsageError(f"there is no view {options.view!r}", hint=f"views: {', '.join(VIEWS)}")
-        settings = Settings(options.theme, options.ascii, options.readonly)
+        # A picture has all colours, whatever the terminal that it is asked for on has.
+        sixteen = options.screenshot is None and not in_browser and has_sixteen_colours()
+        settings = Settings(options.theme, options.ascii, options.readonly, sixteen_colours=sixteen)
         settings = settings.with_file(box.home.root, known_ids=_known_ids)
         ready_after_s = READY_AFTER_S if options.screenshot is None else None
         app = BoxApp(box, settings=settings, start=options.view, ready_after_s=ready_after_s)

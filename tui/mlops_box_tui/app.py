@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar
 
 from mlops_box.box import Box
+from mlops_box.errors import UsageError
 from mlops_box_tui.acts.performer import Performer
 from mlops_box_tui.ascii import AsciiScrollBarRender
 from mlops_box_tui.details import DETAILS
@@ -21,6 +22,7 @@ from mlops_box_tui.live import LiveApp
 from mlops_box_tui.registry import INNER_VIEWS, VIEWS
 from mlops_box_tui.screens.main import MainScreen, Place
 from mlops_box_tui.settings import Settings
+from mlops_box_tui.themes import NAMES, theme_of
 from mlops_box_tui.widgets.bars import StatusBar
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 # The groups of workers that read for a screen.
 SCREEN_POLLS = frozenset({"poll-view", "poll-detail", "poll-heatmap", "poll-metrics"})
-THEMES = {"dark": "textual-dark", "light": "textual-light"}
 
 
 @runtime_checkable
@@ -89,7 +90,10 @@ class BoxApp(LiveApp):
         self.ready_after_s = ready_after_s
         self.performer = Performer(self)
         self.set_keymap(self.settings.keys)
-        self.theme = THEMES.get(self.settings.theme, self.settings.theme)
+        theme = self._theme_of(self.settings.theme)
+        if theme not in self.available_themes:
+            raise UsageError(f"there is no theme {theme!r}", hint="dark, light, or one of Textual's themes")
+        self.theme = theme
         if self.settings.ascii_only:
             self.add_class("-ascii")
             ScrollBar.renderer = AsciiScrollBarRender
@@ -212,11 +216,14 @@ class BoxApp(LiveApp):
 
     def choose_theme(self, name: str) -> None:
         """Change the colours."""
-        wanted = THEMES.get(name, name)
+        wanted = self._theme_of(name)
         if wanted in self.available_themes:
             self.theme = wanted
         else:
             self.notify(f"no theme {name}; try light or dark", severity="warning", markup=False)
+
+    def _theme_of(self, name: str) -> str:
+        return theme_of(name, sixteen_colours=self.settings.sixteen_colours)
 
     # Keys.
 
@@ -261,7 +268,7 @@ class BoxApp(LiveApp):
         yield SystemCommand("history", "What was done here, as commands", self.open_history)
         yield SystemCommand("pause", "Stop or go on reading the box", self.action_pause)
         yield SystemCommand("refresh", "Read everything again now", self.action_refresh)
-        for theme in THEMES:
+        for theme in NAMES:
             yield SystemCommand(
                 f"theme {theme}", "Change the colours", lambda theme=theme: self.choose_theme(theme)
             )

@@ -205,4 +205,6 @@ def sparkline(values: Sequence[float], blocks: str = _BLOCKS) -> str:
 
 def _colour(value: str) -> str:
     """A theme's colour as a rich style; ``auto`` colours depend on what lies behind and stay the default."""
+    if value.startswith("ansi_"):
+        return value.removeprefix("ansi_").split()[0]
     return value if value.startswith("#") and len(value) == 7 else ""

@@ -20,12 +20,14 @@ class Settings:
     ascii_only: No character beyond ASCII is drawn.
     read_only: Keys that act are greyed, and say why.
     keys: Binding id to keys (``"main.filter" = "f"``).
+    sixteen_colours: The terminal has no more; dark and light are made of its own then.
     """
 
     theme: str = "dark"
     ascii_only: bool = False
     read_only: bool = False
     keys: dict[str, str] = field(default_factory=dict)
+    sixteen_colours: bool = False
 
     def with_file(self, home: Path, *, known_ids: Callable[[], frozenset[str]]) -> Settings:
         """These settings over those of ``tui.toml``.

@@ -15,7 +15,7 @@ from mlops_box.models.store import CHAMPION
 from mlops_box.models.values import CARD_FILE, GateResult, Signature
 from mlops_box.operations.calibration import Calibration, stored_calibration
 from mlops_box.operations.views.paging import Page, Query, Resource
-from mlops_box.operations.views.reading import mapping, moment, number, sequence
+from mlops_box.operations.views.reading import is_torn, mapping, moment, number, sequence
 from mlops_box.operations.views.setbacks import Setback, newest_rollout, setback
 
 # The metric shown where there is room for one, by task; the first that the version has.
@@ -88,7 +88,10 @@ class VersionFile:
 
 @dataclass(frozen=True)
 class VersionDetail:
-    """One version whole. ``baseline`` is the champion (or, for the champion, the one before it) to compare with."""
+    """One version whole. ``baseline`` is the champion (or, for the champion, the one before it) to compare with.
+
+    ``unreadable`` names what is stored of it and is torn: it is unknown, not absent.
+    """
 
     row: VersionRow
     digest: str
@@ -102,6 +105,7 @@ class VersionDetail:
     card: str | None
     alerts: tuple[str, ...]
     acts: tuple[Entry, ...]
+    unreadable: tuple[str, ...]
 
 
 _VERSIONS = f"""
@@ -239,6 +243,7 @@ def version_detail(box: Box, ref: str) -> VersionDetail:
             )
         ),
         acts=tuple(reversed(box.ledger.entries(subject=f"version:{version.ref}"))),
+        unreadable=tuple(name for name in ("metrics", "gates", "lineage", "manifest") if is_torn(row[name])),
     )
 
 

@@ -33,6 +33,11 @@ def sequence(text: str | None) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def is_torn(text: str | None) -> bool:
+    """Whether something is stored that is no JSON: not the same as nothing."""
+    return bool(text) and text != "null" and _load(text) is None
+
+
 def number(value: Any) -> float | None:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):

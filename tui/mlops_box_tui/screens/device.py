@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mlops_box.box import Box
-from mlops_box.operations.views import DeviceDetail, device_detail
+from mlops_box.operations.views import DeviceDetail, DeviceRow, device_detail
 from mlops_box.operations.views.devices import SlotView
-from mlops_box_tui.look import Look
+from mlops_box_tui.look import UNKNOWN, Look
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
 from mlops_box_tui.widgets.grids import facts, heading, rows, tree
 
@@ -67,8 +67,8 @@ def _health(detail: DeviceDetail, look: Look) -> list[RenderableType]:
     return [
         facts(
             [
-                ("trouble", row.trouble), ("backlog", f"{row.backlog} records it still held"),
-                ("dropped", f"{row.dropped} records its full log let go"), ("rows here", detail.rows),
+                ("trouble", row.trouble), ("backlog", f"{told(row, row.backlog)} records it still held"),
+                ("dropped", f"{told(row, row.dropped)} records its full log let go"), ("rows here", detail.rows),
                 ("clock behind", f"{row.clock_offset_s:.3f} s" if row.clock_offset_s is not None else None),
                 ("seen by", row.way), ("epoch", detail.epoch), ("key", detail.key_id),
                 ("added", f"{detail.added_at:%Y-%m-%d %H:%M:%S} UTC by {detail.added_by}"),
@@ -79,6 +79,11 @@ def _health(detail: DeviceDetail, look: Look) -> list[RenderableType]:
         heading("slots"),
         rows(("slot", "version", "mark", "role", ""), slots, look, empty="it has not told of its slots"),
     ]  # fmt: skip
+
+
+def told(row: DeviceRow, count: int) -> str:
+    """What a device reported; one that never came has reported nothing, not zero."""
+    return UNKNOWN if row.last_seen is None else str(count)
 
 
 def _drift(detail: DeviceDetail, look: Look) -> RenderableType:

@@ -19,7 +19,7 @@ from mlops_box_tui.acts.edge import EXPORT
 from mlops_box_tui.acts.models import APPROVE, PROMOTE, ROLL_BACK
 from mlops_box_tui.acts.rollouts import ROLLOUT_ACTS, START
 from mlops_box_tui.acts.serving import TRY
-from mlops_box_tui.look import Look
+from mlops_box_tui.look import UNKNOWN, Look
 from mlops_box_tui.screens.acts import acts_table
 from mlops_box_tui.screens.calibration import calibration_body
 from mlops_box_tui.screens.detail import Body, DetailScreen, Link
@@ -62,9 +62,11 @@ class VersionScreen(DetailScreen[VersionDetail]):
     def body(self, tab: str, detail: VersionDetail, look: Look) -> Body:
         match tab:
             case "metrics":
-                return Body([*_setback(detail.row, look), *_metrics(detail, look)])
+                return Body(
+                    [*_setback(detail.row, look), *_torn(detail, look, "metrics"), *_metrics(detail, look)]
+                )
             case "gates":
-                return Body([_gates(detail, look)])
+                return Body([*_torn(detail, look, "gates"), _gates(detail, look)])
             case "calibration":
                 return calibration_body(detail.calibration, look)
             case "signature":
@@ -106,6 +108,21 @@ def _setback(row: VersionRow, look: Look) -> list[RenderableType]:
     return [line, Text("o shows the evidence, P makes it the champion all the same\n", style="dim")]
 
 
+def _torn(detail: VersionDetail, look: Look, what: str) -> list[RenderableType]:
+    """Nothing recorded, or what was recorded cannot be read: the second is said first."""
+    if what not in detail.unreadable:
+        return []
+    torn = ", ".join(detail.unreadable)
+    return [
+        look.state("failed", f"box.db holds {torn} that cannot be read; mlops-box verify says more"),
+        Text(),
+    ]
+
+
+def _none(detail: VersionDetail, what: str, text: str) -> str:
+    return UNKNOWN if what in detail.unreadable else text
+
+
 def _metrics(detail: VersionDetail, look: Look) -> list[RenderableType]:
     name, before = detail.baseline or ("", {})
     lines = [
@@ -113,17 +130,25 @@ def _metrics(detail: VersionDetail, look: Look) -> list[RenderableType]:
         for metric, value in detail.metrics.items()
     ]
     if not detail.baseline:
-        table = rows(("metric", ">value"), [line[:2] for line in lines], look, empty="no metric recorded")
+        table = rows(
+            ("metric", ">value"),
+            [line[:2] for line in lines],
+            look,
+            empty=_none(detail, "metrics", "no metric recorded"),
+        )
         return [table, Text("\nno other version serves: nothing to compare with", style="dim")]
     alias, _, number = name.partition(" ")
     columns = ("metric", f">v{detail.row.number}", f">{look.fit(alias)} v{number}", ">difference")
-    return [rows(columns, lines, look, empty="no metric recorded")]
+    return [rows(columns, lines, look, empty=_none(detail, "metrics", "no metric recorded"))]
 
 
 def _gates(detail: VersionDetail, look: Look) -> RenderableType:
     lines = [(gate.name, _verdict(gate, look), gate.value, gate.limit, gate.message) for gate in detail.gates]
     return rows(
-        ("gate", "verdict", ">value", ">limit", "says"), lines, look, empty="no gate declared in mlops.toml"
+        ("gate", "verdict", ">value", ">limit", "says"),
+        lines,
+        look,
+        empty=_none(detail, "gates", "no gate declared in mlops.toml"),
     )
 
 

@@ -44,9 +44,11 @@ class DevicesView(ListView[DeviceRow]):
         return row.name
 
     def cells(self, row: DeviceRow, look: Look) -> tuple[Text, ...]:
+        # One that never came has reported nothing, not zero.
+        came = row.last_seen is not None
         return (
-            look.text(row.name, "accent"), look.text(row.serving), look.state(row.state), look.count(row.backlog),
-            slots(row, look), look.count(row.dropped), look.text(row.way, "quiet"), look.ago(row.last_seen), look.text(row.trouble, "warn"),
+            look.text(row.name, "accent"), look.text(row.serving), look.state(row.state),
+            look.count(row.backlog if came else None), slots(row, look), look.count(row.dropped if came else None), look.text(row.way, "quiet"), look.ago(row.last_seen), look.text(row.trouble, "warn"),
         )  # fmt: skip
 
     def preview(self, row: DeviceRow, look: Look) -> Sequence[Text]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.console import Group
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -19,12 +18,13 @@ from mlops_box_tui.look import Look, number
 from mlops_box_tui.reader import Seen
 from mlops_box_tui.views.run_state import run_state
 from mlops_box_tui.widgets.setback import setback_line
+from mlops_box_tui.widgets.told import Told
 
 if TYPE_CHECKING:
     from mlops_box_tui.app import BoxApp
 
 
-class Panel(Static, can_focus=True):
+class Panel(Told, can_focus=True):
     """One resource in a few lines; Enter or a click opens its view."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,7 +45,7 @@ class Panel(Static, can_focus=True):
         """One line each, cut where the panel ends."""
         for line in lines:
             line.no_wrap, line.overflow = True, self.app.look.overflow
-        self.update(Group(*lines))
+        self.tell(*lines, layout=False)
 
     def action_open(self) -> None:
         self.app.go(self.view)

@@ -121,7 +121,7 @@ class VersionsView(ListView[VersionRow]):
     ]
     COLUMNS = (
         Column("number", "version", 8, sortable=True),
-        Column("state", "state", 12, sortable=True),
+        Column("state", "state", 13, sortable=True),
         Column("aliases", "alias", 18, flex=True),
         Column("metric", "metric", 17),
         Column("gates", "gates", 11),

@@ -65,7 +65,7 @@ class StatusBar(Told):
         since = app.checked_age_s
         shown = "?" if since is None else age(since)
         if app.trouble:
-            return Text(look.fit(f"✗ cannot read, {shown} old"), style=look.style("bad"))
+            return look.state("failed", f"cannot read, {shown} old")
         if app.paused:
             return Text(look.fit(f"■ paused, {shown} old") if not look.ascii_only else f"= paused, {shown} old",
                         style=look.style("warn"))  # fmt: skip
