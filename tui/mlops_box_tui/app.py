@@ -23,7 +23,7 @@ from mlops_box_tui.registry import INNER_VIEWS, VIEWS
 from mlops_box_tui.screens.main import MainScreen, Place
 from mlops_box_tui.settings import Settings
 from mlops_box_tui.themes import NAMES, theme_of
-from mlops_box_tui.widgets.bars import StatusBar
+from mlops_box_tui.widgets.bars import NARROW_BELOW, StatusBar
 
 if TYPE_CHECKING:
     from mlops_box_tui.screens.detail import Link
@@ -59,7 +59,7 @@ class BoxApp(LiveApp):
 
     TITLE = "mlops-box"
     CSS_PATH = "styles.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW_BELOW, "-normal"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]
     ENABLE_COMMAND_PALETTE = True
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Of a view's name: ten views fit 80 columns.
 CUT_LETTERS = 4
+NARROW_BELOW = 100
 
 
 class StatusBar(Told):
@@ -27,10 +28,14 @@ class StatusBar(Told):
     def on_mount(self) -> None:
         self.redraw()
 
+    def on_resize(self, event: Resize) -> None:
+        self.redraw()
+
     def redraw(self) -> None:
         """Draw what the app knows now."""
         app, look = self.app, self.app.look
-        narrow = self.screen.has_class("-narrow")
+        # By the size: the screen learns its class only after it was drawn for the first time.
+        narrow = app.size.width < NARROW_BELOW
         name = Text.assemble((" mlops-box ", "bold"), look.text(app.box.home.root.name, "quiet"))
         # 80 columns hold what wants attention, or the name, not both.
         parts = [Text.assemble(" ", self._freshness())] if narrow else [name, self._freshness()]
