@@ -67,7 +67,11 @@ def _text(found: ParityOutcome) -> str:
         found.outcome
     ]
     head = f"{found.model}: {verdict} ({found.rows} of {found.predictions} predictions with looked-up features compared)"
-    if not found.rows:
+    if found.redacted:
+        head += f"\n{found.redacted} redacted: their entity is not logged ([serve] redact), so nothing is recomputed"
+    if found.hidden:
+        head += f"\nredacted: the values of {', '.join(found.hidden)} are not logged, and not compared"
+    if not found.columns:
         return head
     columns = [
         (one.column, one.rows, one.mismatches, f"{one.share:.2%}", one.max_difference,

@@ -331,7 +331,10 @@ class Project(Declared):
     @model_validator(mode="after")
     def _redacted_are_columns(self) -> Project:
         features = self.features.columns_of(self.model.features)
-        known = {*features, *self.data.key, *self.data.contract.columns, self.model.target}
+        known = {
+            *features, *self.data.key, *self.data.contract.columns, self.model.target,
+            *self.features.keys_of(self.model.features),
+        }  # fmt: skip
         declared = [("serve", column) for column in self.serve.redact]
         declared += [("edge", column) for column in self.edge.redact or ()]
         for section, column in declared:

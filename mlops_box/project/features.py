@@ -133,6 +133,11 @@ class Features(Declared):
                 return view, name
         return None
 
+    def keys_of(self, features: list[str]) -> set[str]:
+        """The columns that name the entities of the views that the model's features are of."""
+        views = {parts[0] for feature in features if (parts := self.split(feature)) is not None}
+        return {key for view in views for key in self.views[view].entity}
+
     def columns_of(self, features: list[str]) -> list[str]:
         """The model's features as columns of its signature: ``card_activity.spend_1h`` is ``card_activity__spend_1h``."""
         found = [(self.split(feature), feature) for feature in features]

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlops_box.models.signature import Signature
 from mlops_box.serving.columns import Columns
+from mlops_box.serving.records import LoggedFeatures
 
 Logged = Sequence[dict[str, Any]] | Columns
 # Knuth's multiplicative hash: consecutive numbers fall evenly over the range, so a share is kept closely and at once.
@@ -53,6 +54,16 @@ class LogView:
         if self._takes(int(ids[0].rpartition("-")[2], 16)):
             return self._without_redacted(rows), True
         return self._times(rows), False
+
+    def entities_of(self, features: LoggedFeatures | None) -> LoggedFeatures | None:
+        """What is logged of the lookup for a request's rows: keys that are redacted are null."""
+        if features is None or not self._redacted:
+            return features
+        entities = [
+            {key: None if key in self._redacted else value for key, value in entity.items()}
+            for entity in features.entities
+        ]
+        return features._replace(entities=entities)
 
     def _takes(self, first_number: int) -> bool:
         """Whether the rows of the request whose first prediction has this number are logged."""

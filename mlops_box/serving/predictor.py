@@ -169,6 +169,9 @@ class Predictor:
                 sampled = True
                 if view is not None:
                     rows, sampled = view.of(item.rows, ids.part(start, start + len(item.rows)))
+                features = item.rows.features if sampled and isinstance(item.rows, ParsedRows) else None
+                if view is not None:
+                    features = view.entities_of(features)
                 latency_ms = round((now_s - item.started_s) * 1000, 3)
                 logged.append(
                     LoggedRequest(
@@ -178,7 +181,7 @@ class Predictor:
                         answers.outcome,
                         sampled,
                         item.copy_of,
-                        item.rows.features if sampled and isinstance(item.rows, ParsedRows) else None,
+                        features,
                     )
                 )
                 start += len(item.rows)

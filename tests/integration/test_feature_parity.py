@@ -33,7 +33,7 @@ from mlops_box.operations.monitor import monitor
 from mlops_box.operations.promote import promote
 from mlops_box.operations.train import train
 from mlops_box.operations.why import explain
-from mlops_box.project import LoadedProject, load_project
+from mlops_box.project import LoadedProject, load_project, parse_project
 from mlops_box.serving.metrics import Metrics
 from mlops_box.serving.prediction_log import PredictionLog
 from mlops_box.serving.predictor import Predictor
@@ -151,6 +151,51 @@ def test_what_was_served_right_is_as_recomputed(case: Case) -> None:
     assert [(column.column, column.rows) for column in found.columns] == [
         ("activity__n_1h", 21), ("activity__spend_1h", 21),
     ]  # fmt: skip
+
+
+def redact(case: Case, *columns: str) -> None:
+    """What a person does who wants them out of the log from now on."""
+    text = (case.project.folder / "mlops.toml").read_text() + f"\n[serve]\nredact = {json.dumps(columns)}\n"
+    case.box.projects.register(LoadedProject(case.project.folder, parse_project(text)))
+
+
+def test_a_redacted_entity_is_looked_up_and_not_logged_and_is_no_mismatch(case: Case) -> None:
+    materialize(case.box, until=NOW)
+    (before,) = case.ask(EDGE)
+    redact(case, "card_id")
+    (after,) = case.ask(EDGE)
+
+    found = case.parity()
+
+    seen, hidden = case.box.predictions.find(before), case.box.predictions.find(after)
+    assert seen is not None
+    assert hidden is not None
+    assert (json.loads(seen["entity"]), json.loads(hidden["entity"])) == ({"card_id": 3}, {"card_id": None})
+    assert seen["feature:activity__spend_1h"] == hidden["feature:activity__spend_1h"] == pytest.approx(60.6)
+    assert (found.outcome, found.predictions, found.redacted, found.rows) == ("fine", 2, 1, 1)
+
+
+def test_where_all_entities_are_redacted_parity_cannot_tell_and_blocks_nothing(case: Case) -> None:
+    materialize(case.box, until=NOW)
+    redact(case, "card_id")
+    case.ask(EDGE, EDGE)
+
+    found = case.parity()
+
+    assert (found.outcome, found.redacted, found.rows, found.mismatches) == ("cannot_tell", 2, 0, ())
+    assert monitor(case.box)
+    assert case.box.alerts.unresolved(MODEL, "parity") is None
+
+
+def test_a_redacted_feature_is_left_out_of_the_comparison_and_named(case: Case) -> None:
+    materialize(case.box, until=NOW)
+    redact(case, "activity__spend_1h")
+    case.ask(EDGE)
+
+    found = case.parity()
+
+    assert (found.outcome, found.hidden, found.mismatches) == ("fine", ("activity__spend_1h",), ())
+    assert [column.column for column in found.columns] == ["activity__n_1h"]
 
 
 def test_a_time_zone_shift_is_found_and_named(case: Case) -> None:

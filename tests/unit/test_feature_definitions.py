@@ -17,7 +17,7 @@ from mlops_box.features.definition import (
     definition_to_dict,
     digest_of_view,
 )
-from mlops_box.project import load_project
+from mlops_box.project import load_project, parse_project
 from tests.feature_case import ACTIVITY, CARDS, view_over, write_cards
 
 SELECT = "select card_id, happened_at, amount as a\n"
@@ -222,3 +222,9 @@ def test_versions_stand_side_by_side_and_the_ledger_tells_of_each(tmp_path: Path
         with pytest.raises(NotFoundError) as unknown:
             box.features.get("activty")
         assert unknown.value.hint == "did you mean 'activity'?"
+
+
+def test_a_key_of_an_entity_can_be_redacted_whether_it_has_a_rule_or_not() -> None:
+    ruled = CARDS + '\n[serve]\nredact = ["card_id"]\n'
+    for text in (ruled, ruled.replace('card_id = { type = "bigint" }\n', "")):
+        assert parse_project(text).serve.redact == ["card_id"]

@@ -13,7 +13,7 @@ from mlops_box.models.values import Feature, Signature
 from mlops_box.project import parse_project
 from mlops_box.serving.columns import Columns
 from mlops_box.serving.log_view import LogView
-from mlops_box.serving.records import ParsedRows, PredictionIds, PredictionRecord
+from mlops_box.serving.records import LoggedFeatures, ParsedRows, PredictionIds, PredictionRecord
 from mlops_box.serving.segment_lines import record_line
 
 SIGNATURE = Signature(
@@ -49,6 +49,20 @@ def line_of(view: LogView, rows: Any, number: int = 0) -> bytes:
 def traces(line: bytes) -> list[bytes]:
     marks = [b"8191.25", np.float64(SECRET).tobytes(), np.float32(SECRET).tobytes(), b"Lovelace"]
     return [mark for mark in marks if mark in line]
+
+
+@pytest.mark.parametrize("redact", [["card_id"], ["card_id", "shop"]])
+def test_a_redacted_key_of_an_entity_is_in_no_byte_of_the_record(redact: list[str]) -> None:
+    features = LoggedFeatures(
+        {"cards": "d" * 64}, [{"card_id": 424242, "shop": "corner"}], [1], 2, {"cards": [None]}
+    )
+    kept = LogView(SIGNATURE, redact=redact).entities_of(features)
+
+    assert kept is not None
+    assert kept.entities == [{"card_id": None, "shop": None if "shop" in redact else "corner"}]
+    assert features.entities == [{"card_id": 424242, "shop": "corner"}]
+    assert LogView(SIGNATURE, share=0.5).entities_of(features) is features
+    assert LogView(SIGNATURE, redact=redact).entities_of(None) is None
 
 
 @pytest.mark.parametrize("rows", [ROWS, NAMED, MATRIX], ids=["rows", "columns", "matrix"])

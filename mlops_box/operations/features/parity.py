@@ -55,6 +55,8 @@ class ParityOutcome:
     Attributes:
         predictions: With features that were looked up, from ``since`` to before ``until``.
         rows: Of these, that were compared.
+        redacted: Of these, whose entity is not logged: they cannot be recomputed, and are no mismatch.
+        hidden: Features whose values are not logged, and so not compared.
         definitions: The digests that the compared versions pin, by ``view@version``.
         broken: The features that differ in more than ``tolerance`` of their rows.
     """
@@ -68,6 +70,8 @@ class ParityOutcome:
     definitions: dict[str, str]
     columns: tuple[ColumnParity, ...]
     mismatches: tuple[Mismatch, ...]
+    redacted: int = 0
+    hidden: tuple[str, ...] = ()
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -75,7 +79,7 @@ class ParityOutcome:
 
     @property
     def outcome(self) -> Literal["fine", "broken", "cannot_tell"]:
-        if not self.rows:
+        if not self.rows or not self.columns:
             return "cannot_tell"
         return "broken" if self.broken else "fine"
 
@@ -83,7 +87,7 @@ class ParityOutcome:
         return {
             "model": self.model, "outcome": self.outcome, "since": isoformat(self.since) if self.since else None,
             "until": isoformat(self.until) if self.until else None, "predictions": self.predictions,
-            "rows": self.rows, "tolerance": self.tolerance, "broken": list(self.broken),
+            "rows": self.rows, "redacted": self.redacted, "hidden": list(self.hidden), "tolerance": self.tolerance, "broken": list(self.broken),
             "definitions": self.definitions, "columns": [column.to_dict() for column in self.columns],
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
         }  # fmt: skip
@@ -142,6 +146,7 @@ def check_parity(
     return ParityOutcome(
         named.name, since, until, log.predictions, log.rows, declared.tolerance, definitions,
         _columns(log.views, mismatches), tuple(sorted(mismatches, key=lambda one: (one.id, one.column))),
+        log.redacted, log.hidden,
     )  # fmt: skip
 
 

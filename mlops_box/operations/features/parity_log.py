@@ -48,11 +48,18 @@ class LoggedView:
 
 @dataclass(frozen=True)
 class Logged:
-    """``predictions`` with looked-up features there are; ``rows`` of them were chosen."""
+    """``predictions`` with looked-up features there are; ``rows`` of them were chosen.
+
+    Attributes:
+        redacted: Predictions whose entity is not in the log, so that nothing can be recomputed.
+        hidden: Looked-up columns whose values are not logged.
+    """
 
     predictions: int
     rows: int
     views: tuple[LoggedView, ...]
+    redacted: int = 0
+    hidden: tuple[str, ...] = ()
 
 
 def read_logged(
@@ -71,14 +78,36 @@ def read_logged(
     if "entity" not in table.column_names:
         return Logged(0, 0, ())
     looked_up = table.filter(pc.and_(pc.is_valid(table["entity"]), pc.fill_null(table["sampled"], True)))
+    predictions, looked_up = looked_up.num_rows, looked_up.filter(_named(looked_up["entity"]))
+    redacted = predictions - looked_up.num_rows
+    hidden = _hidden(box, model)
     chosen = looked_up.take(pa.array(_chosen(looked_up["id"].to_pylist(), sample), pa.int64()))
     views = []
     for one in sorted(set(chosen["number"].to_pylist())):
         version = box.models.get(f"{model}@{one}")
         rows = chosen.filter(pc.equal(chosen["number"], one))
         for definition in box.features.pinned(version.lineage).values():
-            views.append(_view(version, definition, rows))
-    return Logged(looked_up.num_rows, chosen.num_rows, tuple(views))
+            views.append(_view(version, definition, rows, hidden))
+    found = {view.definition.in_model(name) for view in views for name in view.definition.features}
+    return Logged(predictions, chosen.num_rows, tuple(views), redacted, tuple(sorted(hidden & found)))
+
+
+def _named(entities: pa.ChunkedArray) -> pa.Array:
+    """Of which rows the whole entity is logged: none is looked up by null."""
+    # Few texts are worth parsing: a key that is null, or a value that reads like one.
+    doubtful = pc.match_substring(entities, ":null").to_pylist()
+    return pa.array(
+        [
+            not doubt or None not in json.loads(text).values()
+            for doubt, text in zip(doubtful, entities.to_pylist(), strict=True)
+        ],
+        pa.bool_(),
+    )
+
+
+def _hidden(box: Box, model: str) -> frozenset[str]:
+    project = box.projects.for_model(model)
+    return frozenset(project.declaration.serve.redact) if project is not None else frozenset()
 
 
 def _chosen(ids: Sequence[str], share: float) -> list[int]:
@@ -92,9 +121,12 @@ def _hash(id_: str) -> int:
     return int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=8).digest())
 
 
-def _view(version: ModelVersion, definition: Definition, rows: pa.Table) -> LoggedView:
+def _view(
+    version: ModelVersion, definition: Definition, rows: pa.Table, hidden: frozenset[str]
+) -> LoggedView:
     convert = {name: as_logged for name, (_, as_logged) in feature_columns(version.signature).items()}
-    features = tuple(name for name in definition.features if definition.in_model(name) in convert)
+    columns = convert.keys() - hidden
+    features = tuple(name for name in definition.features if definition.in_model(name) in columns)
     checks = {
         column.name: ColumnCheck(column.name, ColumnRule.model_validate({"type": column.type}))
         for column in definition.entity
@@ -105,10 +137,13 @@ def _view(version: ModelVersion, definition: Definition, rows: pa.Table) -> Logg
         values = [check.typed(entity[name]) for name, check in checks.items()]
         entities[key_text(values)] = values
         vectors.append(_vector(definition, features, key_text(values), row))
-    columns = zip(*entities.values(), strict=True)
     schema = arrow_schema(definition.entity)
     table = pa.table(
-        [pa.array(column, item.type) for column, item in zip(columns, schema, strict=True)], schema=schema
+        [
+            pa.array(column, item.type)
+            for column, item in zip(zip(*entities.values(), strict=True), schema, strict=True)
+        ],
+        schema=schema,
     )
     as_logged = {name: convert[definition.in_model(name)] for name in features}
     return LoggedView(definition, vectors, table, features, as_logged)
