@@ -22,38 +22,10 @@ from mlops_box_tui.text import clean, to_ascii
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from mlops_box.box import Box
 from mlops_box.cli.tui import command
 from mlops_box.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-HOSTILE = "[bold red]x[/] [link=file:///etc/passwd]y[/link] \x1b]0;owned\x07\x1b[2J\x9b31m \u202egpj.exe [/] [@click=app.quit]z[/]"
-
-
-async def test_hostile_names_and_errors_are_shown_as_they_are(open_app: Any, home: Path) -> None:
-    with Box.open(home, clock=seeded_box.fixed_clock()) as writer:
-        seeded_box.add_run(writer, "01hostile", state="failed", project=HOSTILE, trigger=HOSTILE, error=HOSTILE * 3,
-                           params={HOSTILE: HOSTILE}, result={"metrics": {HOSTILE: 1.0}}, started_at=seeded_box.ago(minutes=1))  # fmt: skip
-        seeded_box.insert(writer, "run_points", run_id="01hostile", name=HOSTILE, step=1, value=1.0)
-        with writer.db.write() as tx:
-            tx.execute("UPDATE alerts SET title = ?, note = ?", (HOSTILE, HOSTILE))
-            tx.execute("UPDATE decisions SET reason = ?", (HOSTILE,))
-            tx.execute("UPDATE snapshots SET project = ?", (HOSTILE,))
-    async with open_app(home, size=(150, 40)) as (_, driver):
-        seen = [driver.shown()]
-        for digit in "2678":
-            await driver.press(digit)
-            seen.append(driver.shown())
-            await driver.press("enter")
-            for _ in range(7):
-                seen.append(driver.shown())
-                await driver.press("right_square_bracket")
-            await driver.press("escape")
-        shown = "\n".join(seen)
-        assert "[bold red]x[/]" in shown
-        assert "[link=file" in shown
-        for character in "\x1b\x07\x9b\u202e":
-            assert character not in shown
 
 
 @given(st.text())
