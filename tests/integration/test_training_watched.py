@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from mlops_box.box import Box
+from mlops_box.errors import IntegrityError, NotFoundError, StorageError
 from mlops_box.operations.views import Query, RunDetail, list_runs, run_detail
 from mlops_box.runs import Run
 
@@ -113,13 +115,16 @@ def seen(home: Path, process: subprocess.Popen[str], epoch: int) -> RunDetail:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
-        if (home / "box.db").exists():
-            with Box.open(home, read_only=True) as box:
-                runs: list[Run] = box.runs.list(kind="train", state="running")
-                alive = [run for run in runs if run.owner.is_alive()]
-                detail = run_detail(box, alive[0].id) if alive else None
-                if detail and detail.epochs and detail.epochs.done >= epoch:
-                    return detail
+        # The training makes the box: it may be there, and not be whole yet.
+        with (
+            contextlib.suppress(IntegrityError, NotFoundError, StorageError),
+            Box.open(home, read_only=True) as box,
+        ):
+            runs: list[Run] = box.runs.list(kind="train", state="running")
+            alive = [run for run in runs if run.owner.is_alive()]
+            detail = run_detail(box, alive[0].id) if alive else None
+            if detail and detail.epochs and detail.epochs.done >= epoch:
+                return detail
         time.sleep(0.05)
     raise AssertionError(f"epoch {epoch} was never recorded")
 
