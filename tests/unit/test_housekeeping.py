@@ -9,6 +9,7 @@ from pathlib import Path
 from mlops_box.box import Box
 from mlops_box.db import compact
 from mlops_box.operations.housekeeping import LOG_AGE, housekeeping
+from mlops_box.run_log import run_logs
 
 
 def age(path: Path, by: timedelta) -> None:
@@ -29,13 +30,18 @@ def test_old_scratch_and_old_logs_go_and_what_is_in_use_stays(box: Box) -> None:
     stale_log.write_text("x")
     age(stale_log, LOG_AGE + timedelta(days=1))
     (box.home.logs / "server.log").write_text("x")
+    old_run = run_logs(box.home) / "01old.log"
+    old_run.parent.mkdir()
+    old_run.write_text("x")
+    age(old_run, LOG_AGE + timedelta(days=1))
 
     outcome = housekeeping(box)
 
-    assert (outcome.swept, outcome.swept_bytes, outcome.logs_pruned) == (1, 1000, 1)
+    assert (outcome.swept, outcome.swept_bytes, outcome.logs_pruned) == (1, 1000, 2)
     assert outcome.problems == ()
     assert [p.name for p in box.home.scratch.iterdir()] == ["busy"]
-    assert [p.name for p in box.home.logs.iterdir()] == ["server.log"]
+    assert [p.name for p in box.home.logs.iterdir() if p.is_file()] == ["server.log"]
+    assert [p.stem for p in run_logs(box.home).iterdir()] == [outcome.run_id]
     run = box.runs.get(outcome.run_id)
     assert run.state == "completed"
     assert len(box.runs.steps(run.id)) == 6
