@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -109,7 +110,7 @@ def test_a_view_whose_box_cannot_be_read_any_more(
         )
 
     async def after(pilot: Any) -> None:
-        await settle(app, pilot)
+        await _press(app, pilot, ())
         for name in ("read", "one", "data_version"):
             monkeypatch.setattr(app.box.db, name, damaged)
         await _press(app, pilot, ("r",))
@@ -140,7 +141,7 @@ def test_a_server_that_answers(
     app = make_app(home, start="serving", **settings)
 
     async def after(pilot: Any) -> None:
-        await settle(app, pilot)
+        await _press(app, pilot, ())
         for number in range(1, 8):
             hear(app, up(1000.0 + 40 * number**2, errors=float(number)), after=10)
         await settle(app, pilot)
@@ -156,6 +157,10 @@ def test_a_server_that_is_silent(snap_compare: Pictures, make_app: Any, home: Pa
 
 
 async def _press(app: BoxApp, pilot: Any, press: tuple[str, ...]) -> None:
+    deadline = time.monotonic() + 60
+    # Whether a server answers is asked beside the screen, and told by every picture.
+    while app.serving is None and time.monotonic() < deadline:
+        await settle(app, pilot)
     await settle(app, pilot)
     for key in press:
         await pilot.press(key)
