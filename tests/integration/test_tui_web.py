@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import itertools
 import json
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
+from mlops_box_tui.web.server import MAX_SESSIONS, listen
 
 from mlops_box.box import Box
-from mlops_box.errors import ExitCode
+from mlops_box.errors import ExitCode, UsageError
 
 WITHIN_S = 60.0
 
@@ -63,8 +68,8 @@ def web(home: Path) -> Iterator[Web]:
 class Session:
     """A browser's side of one session: what came, and what is typed."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse):
-        self._socket = socket
+    def __init__(self, page: aiohttp.ClientWebSocketResponse):
+        self._socket = page
         self._came = b""
 
     async def type(self, keys: str) -> None:
@@ -105,8 +110,8 @@ async def session(web: Web, client: aiohttp.ClientSession) -> AsyncIterator[Sess
     headers = {"Origin": web.root}
     async with client.ws_connect(
         f"{web.root}/ws?width=120&height=36", headers=headers, max_msg_size=0
-    ) as socket:
-        yield Session(socket)
+    ) as page:
+        yield Session(page)
 
 
 async def test_the_screen_comes_to_the_browser_and_follows_its_keys(web: Web, home: Path) -> None:
@@ -146,7 +151,7 @@ async def test_the_page_asks_no_other_machine_for_anything(web: Web) -> None:
         assert len(linked) >= 4
         for address in linked:
             assert re.match(r"/(?!/)|data:", address), address
-            if address.startswith("/static/"):
+            if address.startswith(("/static/", "/page/")):
                 async with client.get(web.root + address) as part:
                     assert part.status == 200
                     if address.endswith((".js", ".css")):
@@ -196,10 +201,10 @@ async def test_through_a_tunnel_the_page_speaks_to_where_it_came_from(web: Web) 
 async def test_odd_messages_end_their_own_session_only(web: Web) -> None:
     async with browser(web) as client, session(web, client) as screen:
         for odd in ("[", "{}", "[]", '["resize", {}]', '["stdin", 7]', "null"):
-            async with client.ws_connect(f"{web.root}/ws") as socket:
-                await socket.send_str(odd)
-                while not socket.closed:
-                    await asyncio.wait_for(socket.receive(), WITHIN_S)
+            async with client.ws_connect(f"{web.root}/ws") as page:
+                await page.send_str(odd)
+                while not page.closed:
+                    await asyncio.wait_for(page.receive(), WITHIN_S)
         await screen.shows("This box is empty.")
 
 
@@ -216,6 +221,53 @@ async def test_a_closed_page_and_a_stopped_server_leave_no_process(web: Web) -> 
             assert await asyncio.to_thread(web.stop) == ExitCode.OK
             await screen.ended()
     assert psutil.wait_procs([*closed, *stopped], WITHIN_S)[1] == []
+
+
+async def test_a_page_that_stops_reading_and_vanishes_leaves_no_process(web: Web) -> None:
+    async with browser(web) as client:
+        cookies = "; ".join(f"{cookie.key}={cookie.value}" for cookie in client.cookie_jar)
+    page = socket.socket()
+    # The screen soon waits to be read, and cannot hear that it shall end.
+    page.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    port = int(web.root.rpartition(":")[2])
+    page.connect(("127.0.0.1", port))
+    page.sendall(
+        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nCookie: {cookies}\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    deadline = time.monotonic() + WITHIN_S
+    while not (screens := web.screens()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    widths, unmoved = itertools.cycle((400, 399)), 0
+    while unmoved < 10:
+        assert time.monotonic() < deadline
+        spent = screens[0].cpu_times()
+        page.sendall(masked(["resize", {"width": next(widths), "height": 150}]))
+        await asyncio.sleep(0.2)
+        unmoved = unmoved + 1 if screens[0].cpu_times() == spent else 0
+    page.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    page.close()
+    gone = await asyncio.to_thread(psutil.wait_procs, screens, WITHIN_S)
+    assert gone[1] == []
+
+
+def masked(message: Any) -> bytes:
+    """A short text message as a page sends it, its mask all zeros."""
+    data = json.dumps(message).encode()
+    assert len(data) < 126
+    return b"\x81" + bytes([0x80 | len(data)]) + bytes(4) + data
+
+
+async def test_a_session_too_many_is_told_so_and_starts_nothing(web: Web) -> None:
+    async with browser(web) as client, AsyncExitStack() as open_pages:
+        for _ in range(MAX_SESSIONS):
+            await open_pages.enter_async_context(client.ws_connect(f"{web.root}/ws", max_msg_size=0))
+        async with client.ws_connect(f"{web.root}/ws") as page:
+            said = await page.receive_bytes()
+            assert f"{MAX_SESSIONS} sessions are open already".encode() in said
+            assert (await page.receive()).type == aiohttp.WSMsgType.CLOSE
+        assert len(web.screens()) <= MAX_SESSIONS
 
 
 async def test_a_killed_server_takes_its_screens_along(web: Web) -> None:
@@ -239,6 +291,16 @@ def test_a_port_in_use_is_said_with_what_to_do(web: Web, home: Path) -> None:
     assert "is in use" in done.stderr
     assert "--port 0" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_not_for_this_user_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forbidden(socket.socket):
+        def bind(self, address: Any) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "socket", Forbidden)
+    with pytest.raises(UsageError, match="port 80 cannot be listened on: Permission denied"):
+        listen(80)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from aiohttp import WSCloseCode, web
 from textual_serve.app_service import AppService
 from textual_serve.server import Server
 
-from mlops_box.errors import BusyError
+from mlops_box.errors import BusyError, UsageError
 from mlops_box_tui.web.door import Door
 
 LOOPBACK = "127.0.0.1"
@@ -82,6 +82,7 @@ class WebServer(Server):
         app.router.add_get("/", self.handle_index)
         app.router.add_get("/ws", self.handle_websocket)
         app.router.add_static("/static", self.statics_path)
+        app.router.add_static("/page", Path(__file__).parent / "page")
         app.on_shutdown.append(self.on_shutdown)
         return app
 
@@ -122,8 +123,13 @@ class WebServer(Server):
         async def close() -> None:
             await websocket.close()
 
+        async def draw(drawn: bytes) -> None:
+            # Taken from the screen also when nobody looks any more: it could not end while it waits to be read.
+            with contextlib.suppress(ConnectionError):
+                await websocket.send_bytes(drawn)
+
         session = AppService(
-            self.command, write_bytes=websocket.send_bytes, write_str=websocket.send_str, close=close,
+            self.command, write_bytes=draw, write_str=websocket.send_str, close=close,
             download_manager=self.download_manager,
         )  # fmt: skip
         try:
@@ -144,14 +150,18 @@ class WebServer(Server):
 
 
 async def _end(session: AppService) -> None:
-    """Ask the screen to end; a screen that does not is killed."""
+    """Ask the screen to end; a screen that has not by then is killed."""
     process: Any = session._process
+    if process is None:
+        return
     try:
-        await asyncio.wait_for(session.stop(), END_WITHIN_S)
+        async with asyncio.timeout(END_WITHIN_S):
+            with contextlib.suppress(ConnectionError):
+                await session.stop()
+            await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-    if process is not None:
         await process.wait()
 
 
@@ -168,6 +178,7 @@ def listen(port: int) -> socket.socket:
 
     Raises:
         BusyError: Somebody else has the port.
+        UsageError: It is not for this user.
     """
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -175,9 +186,8 @@ def listen(port: int) -> socket.socket:
         listening.bind((LOOPBACK, port))
     except OSError as error:
         listening.close()
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise BusyError(
-            f"port {port} is in use", hint="mlops-box tui --web --port 0 takes a free one"
-        ) from error
+        hint = "mlops-box tui --web --port 0 takes a free one"
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"port {port} is in use", hint=hint) from error
+        raise UsageError(f"port {port} cannot be listened on: {error.strerror}", hint=hint) from error
     return listening
