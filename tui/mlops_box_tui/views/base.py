@@ -258,7 +258,8 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
 
     def take_keys(self) -> None:
         """The keys go to the table, or to the view where there is none to show."""
-        (self.table if self.table.display else self).focus()
+        # At once, not by a message: rows that come meanwhile may hide the table that was to have them.
+        self.screen.set_focus(self.table if self.table.display else self)
 
     # Keys.
 
