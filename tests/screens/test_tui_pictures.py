@@ -44,7 +44,6 @@ SEEDED: list[Any] = [
     pytest.param("models", ("m",), MIDDLE, {}, id="metrics-over-versions"),
     pytest.param("models", ("o", "right_square_bracket"), SMALL, {}, id="rollout-rolled-back-80x24"),
     pytest.param("models", ("enter", "enter"), SMALL, SIXTEEN, id="version-rolled-back-80x24-16-colours"),
-    pytest.param("serving", (), SMALL, {}, id="serving-down-80x24"),
     pytest.param("drift", (), WIDE, {}, id="drift"),
     pytest.param("drift", ("enter", "right_square_bracket"), WIDE, LIGHT, id="feature-history-light"),
     pytest.param("drift", (), SMALL, ASCII, id="drift-80x24-ascii"),
