@@ -240,7 +240,8 @@ class ListView(Marking, Acting, Vertical, Generic[T], can_focus=True):
         empty = self.page is not None and not self.page.rows
         pane.display = empty
         # A hidden table cannot hold the keys; the view itself takes them meanwhile.
-        had_keys = self.table.has_focus or self.has_focus
+        # Asked of the screen: a widget hears of its focus only by a message.
+        had_keys = self.screen.focused in (self.table, self)
         self.table.display = not empty
         if had_keys:
             self.take_keys()
