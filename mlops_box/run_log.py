@@ -11,10 +11,10 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 from mlops_box.clock import Clock, isoformat
 from mlops_box.home import Home
@@ -51,22 +51,22 @@ class RunLog:
             at = isoformat(self._clock.now())
             for line in text.splitlines():
                 said = f"{at} {level:<7} {line}\n"
-                self._left -= len(said)
+                self._left -= len(said.encode("utf-8", "replace"))
                 self._file.write(said if self._left > 0 else f"{at} warning this log is full\n")
                 if self._left <= 0:
                     return
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes down what is logged and printed in the block.
+        """Takes down what this thread logs and prints in the block.
 
         Printing is one thing for a whole process, so that of the main thread alone is taken.
         """
-        handler = _Handler(self)
+        handler = _Handler(self, threading.get_ident())
         logging.getLogger().addHandler(handler)
         try:
             if threading.current_thread() is threading.main_thread() and sys.stdout is not None:
-                with contextlib.redirect_stdout(_Tee(sys.stdout, self)):
+                with _Tee(sys.stdout, self) as tee, contextlib.redirect_stdout(tee):
                     yield
             else:
                 yield
@@ -80,39 +80,62 @@ class RunLog:
             self._left = 0
 
 
+@contextlib.contextmanager
+def printing_aside() -> Iterator[None]:
+    """What is printed in the block goes to standard error, and into the log of the run that listens."""
+    listening = sys.stdout
+    if isinstance(listening, _Tee):
+        with _Tee(sys.stderr, listening.log) as tee, contextlib.redirect_stdout(tee):
+            yield
+    else:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+
+
 class _Handler(logging.Handler):
-    def __init__(self, log: RunLog):
+    """Takes the records of one thread: another one may work on another run."""
+
+    def __init__(self, log: RunLog, thread: int):
         super().__init__()
         self._log = log
+        self._thread = thread
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.thread != self._thread:
+            return
         with contextlib.suppress(Exception):
             self._log.write(self.format(record), level=record.levelname.lower())
 
 
-class _Tee(io.TextIOBase):
-    """Prints where it was printed before, and takes whole lines down; a half line goes down with the next one."""
+class _Tee:
+    """Prints where it was printed before, and takes lines down; for all else it is what was there before."""
 
     def __init__(self, inner: TextIO, log: RunLog):
         self._inner = inner
-        self._log = log
+        self.log = log
         self._rest = ""
 
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._rest:
+            self.log.write(self._rest, level="printed")
+            self._rest = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
     def write(self, text: str) -> int:
-        self._inner.write(text)
+        written = self._inner.write(text)
         whole, newline, self._rest = (self._rest + text).rpartition("\n")
         if newline:
-            self._log.write(whole, level="printed")
-        return len(text)
+            self.log.write(whole, level="printed")
+        return written
 
-    def flush(self) -> None:
-        self._inner.flush()
-
-    def fileno(self) -> int:
-        return self._inner.fileno()
-
-    def isatty(self) -> bool:
-        return self._inner.isatty()
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,11 @@ def log(run_id: str, lines: int, home: Path | None, as_json: bool) -> None:
         run = box.runs.get(run_id)
         tail = read_tail(box.home, run.id, max_bytes=2 * MAX_BYTES)
     shown = None if tail.lines is None else tail.lines[-lines:]
-    text = "no log: the run said nothing, or it is older than a month" if shown is None else "\n".join(shown)
+    text = (
+        "no log: the run said nothing, or it is older than a month"
+        if shown is None
+        else _clean("\n".join(shown))
+    )
     emit({"run": run.id, "lines": shown}, as_json=as_json, text=text)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from mlops_box.models.runtime import OnnxModel, Output
 from mlops_box.models.values import Signature
 from mlops_box.progress import Progress
 from mlops_box.project import Model
+from mlops_box.run_log import printing_aside
 from mlops_box.training.environment import describe_environment
 from mlops_box.training.graph import assemble
 from mlops_box.training.inputs import Indices, Target, declared_features, read_target
@@ -109,7 +109,7 @@ def train_model(
     progress.end()
 
     # What the user's code prints is talk: standard output belongs to the command's data.
-    with user_code(folder, model.train) as build, redirect_stdout(sys.stderr):
+    with user_code(folder, model.train) as build, printing_aside():
         recipe = _build(build, model)
         if isinstance(recipe, TorchRecipe):
             from mlops_box.training.torch_fit import fit_torch

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from train_kit import edit, write_churn, write_houses
 
 from mlops_box.box import Box
+from mlops_box.cli.runs import command as runs_command
 from mlops_box.errors import BusyError, GateError, ProjectError, RefusedError, TrainingError, UsageError
 from mlops_box.evaluation.metrics import compute_metrics
 from mlops_box.models.encode_tables import encode_table
@@ -32,6 +34,7 @@ from mlops_box.monitoring.reference import PREDICTION, Reference
 from mlops_box.operations.steps import DirectSteps
 from mlops_box.operations.train import train
 from mlops_box.operations.views import version_detail
+from mlops_box.run_log import read_tail
 
 T = TypeVar("T")
 STEPS = ["snapshot", "split", "fit", "evaluate", "explain", "register", "promote"]
@@ -39,6 +42,25 @@ STEPS = ["snapshot", "split", "fit", "evaluate", "explain", "register", "promote
 
 def load(box: Box, version: ModelVersion) -> OnnxModel:
     return OnnxModel(box.models.file(version, PACKED_FILE), version.signature)
+
+
+def test_what_the_training_function_prints_is_in_the_runs_log(box: Box, tmp_path: Path) -> None:
+    project = write_houses(tmp_path / "houses")
+    code = project.folder / "train.py"
+    code.write_text(
+        code.read_text().replace(
+            "def build(params):\n", "def build(params):\n    print('ß \\x1b[31mred', flush=True)\n", 1
+        )
+    )
+
+    outcome = train(box, project)
+
+    log = read_tail(box.home, outcome.run_id).lines or ()
+    assert [line for line in log if line.endswith("printed ß \x1b[31mred")]
+    shown = CliRunner().invoke(runs_command, ["log", outcome.run_id, "--home", str(box.home.root)])
+    assert shown.exit_code == 0
+    assert "ß �[31mred" in shown.output
+    assert "\x1b" not in shown.output
 
 
 def test_a_regression_project_goes_from_file_to_champion(box: Box, tmp_path: Path) -> None:

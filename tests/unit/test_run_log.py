@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,6 +49,48 @@ def test_a_run_keeps_its_steps_what_was_logged_and_what_was_printed(
     assert capsys.readouterr().out == "epoch 1\nhalf a line\n"
 
 
+def test_what_prints_by_other_ways_works_as_before(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> str:
+        sys.stdout.buffer.write(b"raw\n")
+        sys.stdout.writelines(["one\n", "without an end"])
+        sys.stdout.flush()
+        return sys.stdout.encoding
+
+    with (
+        Box.open(tmp_path / "box") as box,
+        recorded_run(box, "train", "bikes", trigger="manual") as (run, steps),
+    ):
+        assert steps.run("fit", work)
+        lines = said(box, run.id)
+
+    assert "printed one" in lines
+    assert "printed without an end" in lines
+    assert "raw" in capfd.readouterr().out
+
+
+def test_runs_side_by_side_in_one_process_keep_to_themselves(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def one(box: Box, name: str) -> str:
+        def work() -> None:
+            both.wait()
+            logging.getLogger("train").warning("of %s", name)
+            both.wait()
+
+        with recorded_run(box, "train", name, trigger="manual") as (run, steps):
+            steps.run("fit", work)
+        return run.id
+
+    with Box.open(tmp_path / "box") as box, ThreadPoolExecutor(2) as pool:
+        ids = dict(zip(("ada", "bob"), pool.map(lambda name: one(box, name), ("ada", "bob")), strict=True))
+        found = {
+            name: [line for line in said(box, run_id) if " of " in line and "asked" not in line]
+            for name, run_id in ids.items()
+        }
+
+    assert found == {"ada": ["warning of ada"], "bob": ["warning of bob"]}
+
+
 def test_a_run_that_fails_keeps_why(tmp_path: Path) -> None:
     def work() -> None:
         raise ValueError("no such column")
@@ -76,7 +120,7 @@ def test_a_log_ends_where_it_is_full_and_says_so(tmp_path: Path) -> None:
     home.logs.mkdir(parents=True)
     log = RunLog(home, "01run", FixedClock(datetime(2026, 1, 1, tzinfo=UTC)))
     for _ in range(3 * MAX_BYTES // 10_000):
-        log.write("x" * 10_000)
+        log.write("ß" * 5_000)
     log.close()
 
     assert (run_logs(home) / "01run.log").stat().st_size <= MAX_BYTES + 100
