@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlops_box.lazy import on_first_use
 
 if TYPE_CHECKING:
     from mlops_box.project.declaration import (
@@ -55,17 +57,11 @@ __all__ = [
 ]
 
 # Where what is not part of the declaration itself lives.
-_HOMES = {
+_ELSEWHERE = {
     "Edge": "edge", "Monitor": "monitor", "Retrain": "retrain", "Serve": "serve",
     "ProjectRegistry": "registry", "RegisteredProject": "registry",
     "PROJECT_FILE": "load", "LoadedProject": "load", "json_schema": "load", "load_project": "load", "parse_project": "load",
 }  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: pydantic and its models, 0.13 s, stay out of programs that read no declaration."""
-    import importlib
-
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'declaration')}"), name)
+# Pydantic and its models, 0.13 s, stay out of programs that read no declaration.
+__getattr__ = on_first_use(__name__, {name: _ELSEWHERE.get(name, "declaration") for name in __all__})

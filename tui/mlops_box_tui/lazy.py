@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from mlops_box.lazy import member
 
 T = TypeVar("T")
 
@@ -23,8 +24,8 @@ class LazyTable(Mapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         module, _, attribute = self._places[name].partition(":")
-        found: Any = getattr(importlib.import_module(f"{self._package}.{module}"), attribute)
-        return found  # type: ignore[no-any-return]
+        found: T = member(f"{self._package}.{module}", attribute)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -5,7 +5,9 @@ Plain functions over a Box that may be open read-only; rows are frozen dataclass
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlops_box.lazy import on_first_use
 
 if TYPE_CHECKING:
     from mlops_box.operations.views.alerts import (
@@ -150,13 +152,6 @@ _HOMES = {
     "setbacks": ("Setback", "setback_of"),
     "shapes": ("Shape",),
 }  # fmt: skip
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: the terminal's first picture, and a command that lists, need few of these modules."""
-    import importlib
-
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+# The terminal's first picture, and a command that lists, need few of these modules.
+__getattr__ = on_first_use(__name__, {name: module for module, names in _HOMES.items() for name in names})
