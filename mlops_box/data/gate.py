@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_box import __version__
-from mlops_box.canonical import canonical_json, digest_of
+from mlops_box.canonical import canonical_json
 from mlops_box.clock import Clock, isoformat
 from mlops_box.data.batch import Summary, batch_checks, previous_nulls, summarise
 from mlops_box.data.contract import compile_contract
@@ -281,7 +281,7 @@ def _lineage(project: LoadedProject, located: Located) -> dict[str, Any]:
         "source": data.source,
         "table": data.table,
         "query": data.query,
-        "contract": digest_of(data.contract.model_dump(mode="json", by_alias=True)),
+        "contract": data.contract.digest,
         "declaration": project.digest,
         "program": f"mlops-box {__version__}",
     }

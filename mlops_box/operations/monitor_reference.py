@@ -48,8 +48,7 @@ class References:
 
     def redacted(self, version: ModelVersion) -> tuple[str, ...]:
         """Features whose values are not logged: nothing can be said of them."""
-        project = self.box.projects.for_model(version.model)
-        hidden = set(project.declaration.serve.redact) if project is not None else set()
+        hidden = self.box.projects.redacted(version.model)
         return tuple(feature.name for feature in version.signature.features if feature.name in hidden)
 
     def watched(self, version: ModelVersion, counts: WindowCounts) -> WindowCounts:

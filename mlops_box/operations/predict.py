@@ -91,9 +91,7 @@ def predict(
         ids=tuple(reply.ids),
         probabilities=tuple(tuple(row) for row in probabilities) if probabilities is not None else None,
         classes=version.signature.classes if probabilities is not None else None,
-        features=slot.entities.explain(checked)
-        if slot.entities and isinstance(checked, EntityRows)
-        else None,
+        features=_looked_up(slot, checked) if explain else None,
         explained=explain,
     )
 
@@ -135,6 +133,12 @@ def _completed(slot: Slot, entities: list[dict[str, Any]], rows: list[dict[str, 
     if slot.entities is None:
         raise _looks_nothing_up(slot.ref)
     return slot.entities.checked(entities, rows)
+
+
+def _looked_up(slot: Slot, rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    if slot.entities is None or not isinstance(rows, EntityRows):
+        return None
+    return slot.entities.explain(rows)
 
 
 def _looks_nothing_up(ref: str) -> UsageError:

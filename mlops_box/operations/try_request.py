@@ -86,6 +86,7 @@ def try_request(box: Box, ref: str, row: dict[str, Any]) -> Tried:
     Raises:
         BoxError: What the server or the model says is wrong; a contract violation names row, column and rule.
     """
+    from mlops_box.models.encode import category_text
     from mlops_box.operations.predict import predict
     from mlops_box.serving.client import running_server
 
@@ -98,12 +99,12 @@ def try_request(box: Box, ref: str, row: dict[str, Any]) -> Tried:
         answer = predict(box, ref, [row]).to_dict()
     took_ms = (box.clock.monotonic_s() - started_s) * 1000
     prediction = answer["predictions"][0]
-    if "classes" in answer:
-        prediction = _class_text(prediction)
+    if "classes" in answer and prediction is not None:
+        prediction = category_text(prediction)
     classes, shares = answer.get("classes") or (), (answer.get("probabilities") or [()])[0]
     return Tried(
         str(answer["model"]), str(answer["ids"][0]), prediction,
-        tuple((_class_text(name), share) for name, share in zip(classes, shares, strict=True)),
+        tuple((category_text(name), share) for name, share in zip(classes, shares, strict=True)),
         address.url if server is not None and address is not None else None, request_id, took_ms,
     )  # fmt: skip
 
@@ -118,11 +119,6 @@ def curl_line(home: Home, ref: str, row: str) -> str | None:
     url = f"{address.url}/models/{quote(ref, safe='@')}/predict"
     body = shlex.quote(f'{{"rows": [{row}]}}')
     return f"curl -s {url} -H 'Content-Type: application/json'{token} -d {body}"
-
-
-def _class_text(value: Any) -> str:
-    """As the prediction log spells it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _passes(check: Any, row: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from mlops_box.canonical import digest_of
 from mlops_box.project.declared import (
     ColumnType,
     Declared,
@@ -93,6 +94,11 @@ class Contract(Declared):
     new_categories: Share = Field(
         0.05, description="Largest share of rows with a text value the last snapshot did not have."
     )
+
+    @property
+    def digest(self) -> str:
+        """Names its content: what was judged by it says so."""
+        return digest_of(self.model_dump(mode="json", by_alias=True))
 
     @model_validator(mode="before")
     @classmethod

@@ -77,6 +77,11 @@ class ProjectRegistry:
         row = self._db.one("SELECT * FROM projects WHERE model = ?", (model,))
         return _registered(row) if row else None
 
+    def redacted(self, model: str) -> frozenset[str]:
+        """The columns whose values the prediction log of a model does not hold, by what is declared now."""
+        project = self.for_model(model)
+        return frozenset(project.declaration.serve.redact) if project is not None else frozenset()
+
     def list(self) -> list[RegisteredProject]:
         return [_registered(row) for row in self._db.read("SELECT * FROM projects ORDER BY name")]
 

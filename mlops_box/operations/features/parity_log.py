@@ -80,7 +80,7 @@ def read_logged(
     looked_up = table.filter(pc.and_(pc.is_valid(table["entity"]), pc.fill_null(table["sampled"], True)))
     predictions, looked_up = looked_up.num_rows, looked_up.filter(_named(looked_up["entity"]))
     redacted = predictions - looked_up.num_rows
-    hidden = _hidden(box, model)
+    hidden = box.projects.redacted(model)
     chosen = looked_up.take(pa.array(_chosen(looked_up["id"].to_pylist(), sample), pa.int64()))
     views = []
     for one in sorted(set(chosen["number"].to_pylist())):
@@ -103,11 +103,6 @@ def _named(entities: pa.ChunkedArray) -> pa.Array:
         ],
         pa.bool_(),
     )
-
-
-def _hidden(box: Box, model: str) -> frozenset[str]:
-    project = box.projects.for_model(model)
-    return frozenset(project.declaration.serve.redact) if project is not None else frozenset()
 
 
 def _chosen(ids: Sequence[str], share: float) -> list[int]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlops_box.box import Box
-from mlops_box.canonical import digest_of
 from mlops_box.errors import BoxError, NotFoundError
 
 if TYPE_CHECKING:
-    from mlops_box.project import ColumnRule
+    from mlops_box.project import ColumnRule, Data
 
 MAX_ROWS = 200
 _OWN = frozenset({"_row", "_rules", "_raw"})
@@ -73,11 +72,11 @@ class Contract:
     same: bool | None
 
 
-def quarantine_of(box: Box, project: str, digest: str | None, *, limit: int = MAX_ROWS) -> Quarantine:
-    """The first rows of a quarantine file.
+def quarantine_of(box: Box, data: Data | None, digest: str | None, *, limit: int = MAX_ROWS) -> Quarantine:
+    """The first rows of a quarantine file, which never changes.
 
     Args:
-        project: Whose declaration tells which columns a repeated key is about.
+        data: What is declared tells which columns a repeated key is about.
         digest: Of the file; ``None``: no row broke a rule, or the batch was refused, which keeps examples only.
     """
     if digest is None:
@@ -98,31 +97,32 @@ def quarantine_of(box: Box, project: str, digest: str | None, *, limit: int = MA
             found = next(file.iter_batches(batch_size=limit), None)
     except (OSError, pa.ArrowException) as error:
         return Quarantine(total=None, trouble=f"the quarantine cannot be read: {error}")
-    more = {KEY_RULE: _key_of(box, project)}
+    more = {KEY_RULE: frozenset(data.key if data is not None else ())}
     rows = found.to_pylist() if found is not None else []
     return Quarantine(tuple(_bad_row(row, more) for row in rows), total)
 
 
-def contract_of(box: Box, project: str, recorded: object) -> Contract | None:
-    """A project's contract; ``None`` where the box does not know the project.
+def declared_data(box: Box, project: str) -> Data | None:
+    """What a project declares of its data now; ``None`` where the box does not know the project."""
+    try:
+        return box.projects.get(project).declaration.data
+    except NotFoundError:
+        return None
+
+
+def contract_of(data: Data | None, recorded: object) -> Contract | None:
+    """A project's contract; ``None`` where it is not known.
 
     Args:
         recorded: The digest of the contract that the batch was judged by.
     """
-    try:
-        contract = box.projects.get(project).declaration.data.contract
-    except NotFoundError:
+    if data is None:
         return None
-    now = digest_of(contract.model_dump(mode="json", by_alias=True))
+    contract = data.contract
     columns = tuple(ColumnTerms(name, rule.type, _terms(rule)) for name, rule in contract.columns.items())
-    return Contract(columns, contract.rows.min, contract.quarantine, now == recorded if recorded else None)
-
-
-def _key_of(box: Box, project: str) -> frozenset[str]:
-    try:
-        return frozenset(box.projects.get(project).declaration.data.key)
-    except NotFoundError:
-        return frozenset()
+    return Contract(
+        columns, contract.rows.min, contract.quarantine, contract.digest == recorded if recorded else None
+    )
 
 
 def _bad_row(row: dict[str, Any], more: Mapping[str, frozenset[str]]) -> BadRow:

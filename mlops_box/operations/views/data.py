@@ -10,7 +10,13 @@ from mlops_box.box import Box
 from mlops_box.data.values import BatchCheck, Column, RuleHit
 from mlops_box.db import Row
 from mlops_box.errors import NotFoundError
-from mlops_box.operations.views.batch_evidence import Contract, Quarantine, contract_of, quarantine_of
+from mlops_box.operations.views.batch_evidence import (
+    Contract,
+    Quarantine,
+    contract_of,
+    declared_data,
+    quarantine_of,
+)
 from mlops_box.operations.views.paging import Page, Query, Resource
 from mlops_box.operations.views.reading import mapping, moment, number, sequence
 
@@ -96,8 +102,11 @@ def list_batches(box: Box, query: Query) -> Page[BatchRow]:
     return BATCHES.page(box, query)
 
 
-def batch_detail(box: Box, batch_id: str) -> BatchDetail:
+def batch_detail(box: Box, batch_id: str, *, before: BatchDetail | None = None) -> BatchDetail:
     """One snapshot or refusal whole.
+
+    Args:
+        before: The same, seen earlier: its quarantine is not read and verified again.
 
     Raises:
         NotFoundError: There is none, or more than one begins so.
@@ -109,7 +118,8 @@ def batch_detail(box: Box, batch_id: str) -> BatchDetail:
         raise NotFoundError(f"no snapshot or refusal {batch_id!r}", hint="mlops-box data list")
     row = rows[0]
     rules, checks = _verdict(row["verdict"])
-    lineage = mapping(row["lineage"])
+    lineage, data = mapping(row["lineage"]), declared_data(box, row["project"])
+    known = before.quarantine if before is not None and before.quarantine.trouble is None else None
     return BatchDetail(
         row=_row(row),
         rules=rules,
@@ -125,8 +135,8 @@ def batch_detail(box: Box, batch_id: str) -> BatchDetail:
         ),
         quarantine_digest=row["quarantine_digest"],
         rejects_digest=row["rejects_digest"],
-        quarantine=quarantine_of(box, row["project"], row["quarantine_digest"]),
-        contract=contract_of(box, row["project"], lineage.get("contract")),
+        quarantine=known or quarantine_of(box, data, row["quarantine_digest"]),
+        contract=contract_of(data, lineage.get("contract")),
     )
 
 

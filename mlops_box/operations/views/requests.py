@@ -80,8 +80,7 @@ def newest_requests(
         IntegrityError: A sealed part of the log is damaged.
     """
     model, number = _version(box, ref)
-    project = box.projects.for_model(model)
-    hidden = frozenset(project.declaration.serve.redact) if project is not None else frozenset()
+    hidden = box.projects.redacted(model)
     reader = TailReader(box.home.predictions, box.db, box.objects, box.clock)
     return reader.read(TailQuestion(model, number, since, limit, hidden), before)
 

@@ -27,7 +27,7 @@ class BatchScreen(DetailScreen[BatchDetail]):
     BINDINGS = act_bindings(ACTS)
 
     def fetch(self, box: Box) -> BatchDetail:
-        return batch_detail(box, self.subject)
+        return batch_detail(box, self.subject, before=self.detail)
 
     def subject_of(self, detail: BatchDetail) -> BatchRow:
         return detail.row

@@ -57,8 +57,7 @@ class RequestScreen(DetailScreen[RequestSeen]):
             told = {row.id: row.truth for row in current.first}
             request = _with_truths(request, told)
             self._request = request
-        project = box.projects.for_model(request.model)
-        redacted = tuple(sorted(project.declaration.serve.redact)) if project is not None else ()
+        redacted = tuple(sorted(box.projects.redacted(request.model)))
         classes = box.models.get(ref).signature.classes or ()
         return RequestSeen(request, redacted, tuple(str(name) for name in classes), tail)
 
