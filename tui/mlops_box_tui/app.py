@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TICK_S = 1.0
 # The groups of workers that read for a screen.
-SCREEN_POLLS = frozenset({"poll-view", "poll-detail", "poll-heatmap", "poll-metrics"})
+SCREEN_POLLS = frozenset({"poll-view", "poll-detail", "poll-screen"})
 
 
 @runtime_checkable

@@ -118,6 +118,12 @@ class Look:
         shown = self.fit(f"{ascii_glyph if self.ascii_only else glyph} {word or own_word}")
         return Text(shown, style=self.style(tone), no_wrap=True, overflow=self.overflow)
 
+    def aliases(self, names: Sequence[str], *, apart: str = " ") -> Text:
+        """A version's aliases; what serves stands out."""
+        if not names:
+            return self.text(None, "quiet")
+        return Text(apart).join(self.text(name, "good" if name == "champion" else "accent") for name in names)
+
     def number(self, value: float | None, *, digits: int = 4, tone: Tone = "plain") -> Text:
         """Significant digits; unknown is ``?``, never 0."""
         return Text(number(value, digits=digits), style=self.style(tone if value is not None else "quiet"))

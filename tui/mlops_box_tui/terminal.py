@@ -29,17 +29,16 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, app: Any, **options: Any):
         super().__init__(app, **options)
         self._file: Any = _Lenient(self._file, self._let_go)
-        self._looking: asyncio.TimerHandle | None = None
+        self._watch = HangUp(lambda: is_gone(self.fileno), self._leave)
 
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
         for number in (signal.SIGHUP, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._end)
-        self._look()
+        self._watch.start()
 
     def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
+        self._watch.stop()
         super().close()
 
     def run_input_thread(self) -> None:
@@ -49,13 +48,10 @@ class TerminalDriver(LinuxDriver):
             # It was reading while the terminal went away: the next look sees that too.
             self.exit_event.set()
 
-    def _look(self) -> None:
-        if is_gone(self.fileno):
-            self.exit_event.set()
-            self._let_go()
-            self._end()
-        else:
-            self._looking = self._loop.call_later(LOOK_EVERY_S, self._look)
+    def _leave(self) -> None:
+        self.exit_event.set()
+        self._let_go()
+        self._end()
 
     def _end(self) -> None:
         self._app.exit(return_code=ExitCode.INTERRUPTED)
@@ -67,6 +63,32 @@ class TerminalDriver(LinuxDriver):
             if stream is not None and is_gone(stream.fileno()):
                 os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+class HangUp:
+    """Looks whether what a screen is shown on is gone, until it is.
+
+    Args:
+        gone: Whether it is.
+        then: Done once, when it is.
+    """
+
+    def __init__(self, gone: Callable[[], bool], then: Callable[[], None]):
+        self._gone = gone
+        self._then = then
+        self._next: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Look now, and every second from now on; within a running loop."""
+        if self._gone():
+            self._then()
+        else:
+            self._next = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self.start)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
 
 
 def is_gone(descriptor: int) -> bool:

@@ -100,9 +100,7 @@ class Performer:
                 app.call_from_thread(self._began, act, row, form, started)
                 return
             with Box.open(app.box.home, clock=app.box.clock, actor=app.box.actor) as box:
-                reason = undoes.undo.gone(box) if undoes and undoes.undo else None
-                if reason is not None:
-                    raise UsageError(f"this can no longer be undone: {reason}")
+                _check_undo(box, undoes)
                 done = act.run(box, row, form)
         except BoxError as error:
             app.call_from_thread(app.say_error, error)
@@ -125,10 +123,7 @@ class Performer:
         for planned in plan.planned:
             target, form = planned.target, plan.form(planned, answers)
             try:
-                undoes = target.undoes.undo if target.undoes else None
-                reason = undoes.gone(box) if undoes else None
-                if reason is not None:
-                    raise UsageError(f"this can no longer be undone: {reason}")
+                _check_undo(box, target.undoes)
                 if group.act.run is None:
                     started = start_command(app.box.home, app.box.clock, group.act.cli(target.row, form))
                     app.call_from_thread(
@@ -194,3 +189,10 @@ class Performer:
         line = command_line(self._app.box.home, act.cli(row, form))
         group, name = member or (None, "")
         return self.journal.add(self._app.box.clock.now(), line, done.text, done.undo, group=group, name=name)
+
+
+def _check_undo(box: Box, entry: JournalEntry | None) -> None:
+    """Raises where an act can no longer be taken back; ``None``: nothing is."""
+    reason = entry.undo.gone(box) if entry is not None and entry.undo is not None else None
+    if reason is not None:
+        raise UsageError(f"this can no longer be undone: {reason}")

@@ -11,10 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from mlops_box.errors import BoxError
 from mlops_box.operations.views import HeatCell, Heatmap, drift_heatmap
 from mlops_box_tui.look import Look
-from mlops_box_tui.reader import Seen
+from mlops_box_tui.looking import Looking
 from mlops_box_tui.screens.feature import FeatureScreen
 from mlops_box_tui.screens.plain import PlainScreen
 
@@ -37,7 +36,7 @@ class HeatTable(DataTable[Text], inherit_bindings=False):
     ]  # fmt: skip
 
 
-class HeatmapScreen(PlainScreen):
+class HeatmapScreen(Looking, PlainScreen):
     """Opened from the drift view; Enter opens the feature."""
 
     def __init__(self, model: str, number: int):
@@ -45,7 +44,6 @@ class HeatmapScreen(PlainScreen):
         self.model = model
         self.number = number
         self.map: Heatmap | None = None
-        self._seen: Seen | None = None
 
     def middle(self) -> Iterable[Widget]:
         yield HeatTable(
@@ -64,21 +62,15 @@ class HeatmapScreen(PlainScreen):
     def poll(self, *, force: bool = False) -> None:
         self._poll(force)
 
-    @work(exclusive=True, group="poll-heatmap")
+    @work(exclusive=True, group="poll-screen")
     async def _poll(self, force: bool) -> None:
-        try:
-            fetched = await self.app.reader.ask(
-                ("heatmap", self.model, self.number),
-                None if force else self._seen,
-                lambda box: drift_heatmap(box, self.model, self.number),
-            )
-        except BoxError as error:
-            self._seen = None
-            self.app.report_read(error)
-            return
-        self.app.report_read(None)
-        if fetched is not None:
-            first, self.map, self._seen = self.map is None, fetched.value, fetched.seen
+        found = await self.look(
+            ("heatmap", self.model, self.number),
+            lambda box: drift_heatmap(box, self.model, self.number),
+            force=force,
+        )
+        if found is not None:
+            first, self.map = self.map is None, found
             self._fill(newest=first)
 
     def redraw(self) -> None:

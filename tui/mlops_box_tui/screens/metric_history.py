@@ -11,10 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import DataTable
 
-from mlops_box.errors import BoxError
 from mlops_box.operations.views import MetricHistory, MetricPoint, ModelHistory, model_history
 from mlops_box_tui.look import Look
-from mlops_box_tui.reader import Seen
+from mlops_box_tui.looking import Looking
 from mlops_box_tui.screens.detail import Link
 from mlops_box_tui.screens.plain import PlainScreen
 from mlops_box_tui.widgets.chart import Chart, ChartPane, Series
@@ -30,7 +29,7 @@ COLUMNS = (
 )
 
 
-class MetricHistoryScreen(PlainScreen):
+class MetricHistoryScreen(Looking, PlainScreen):
     """Opened from the models, the versions and a version; Enter opens a version."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,7 +46,6 @@ class MetricHistoryScreen(PlainScreen):
         self.history: ModelHistory | None = None
         self.place = 0
         self._begin_at = number
-        self._seen: Seen | None = None
 
     @property
     def metric(self) -> MetricHistory | None:
@@ -67,21 +65,13 @@ class MetricHistoryScreen(PlainScreen):
     def poll(self, *, force: bool = False) -> None:
         self._poll(force)
 
-    @work(exclusive=True, group="poll-metrics")
+    @work(exclusive=True, group="poll-screen")
     async def _poll(self, force: bool) -> None:
-        try:
-            fetched = await self.app.reader.ask(
-                ("metrics", self.model),
-                None if force else self._seen,
-                lambda box: model_history(box, self.model),
-            )
-        except BoxError as error:
-            self._seen = None
-            self.app.report_read(error)
-            return
-        self.app.report_read(None)
-        if fetched is not None:
-            self.history, self._seen = fetched.value, fetched.seen
+        found = await self.look(
+            ("metrics", self.model), lambda box: model_history(box, self.model), force=force
+        )
+        if found is not None:
+            self.history = found
             self.redraw()
 
     def redraw(self) -> None:

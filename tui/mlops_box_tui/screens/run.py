@@ -178,5 +178,4 @@ def _best(points: Sequence[tuple[int, float]]) -> tuple[float, int]:
 def _progress(detail: RunDetail, look: Look) -> EpochProgress | None:
     if detail.epochs is None:
         return None
-    running = detail.run.state == "running" and detail.owner_alive is True
-    return detail.epochs.progress(look.now, running=running)
+    return detail.epochs.progress(look.now, running=detail.owner_alive is True)

@@ -115,10 +115,8 @@ class ServedScreen(DetailScreen[ServedSeen]):
 
     def heading(self, detail: ServedSeen, look: Look) -> Text:
         line = Text.assemble(" ", look.text(self.subject, "accent"), "  ", self._state(look), "  ")
-        for alias in detail.aliases:
-            line.append_text(
-                Text.assemble(look.text(alias, "good" if alias == "champion" else "accent"), "  ")
-            )
+        if detail.aliases:
+            line.append_text(Text.assemble(look.aliases(detail.aliases, apart="  "), "  "))
         return line.append_text(
             Text.assemble(("window ", "dim"), look.text(window_text(self.window)), (" (w)", "dim"))
         )

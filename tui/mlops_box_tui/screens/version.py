@@ -51,10 +51,8 @@ class VersionScreen(DetailScreen[VersionDetail]):
         row = detail.row
         state = look.state(row.setback.state if row.setback else row.state)
         line = Text.assemble(" ", look.text(row.ref, "accent"), "  ", state, "  ")
-        for alias in row.aliases:
-            line.append_text(
-                Text.assemble(look.text(alias, "good" if alias == "champion" else "accent"), "  ")
-            )
+        if row.aliases:
+            line.append_text(Text.assemble(look.aliases(row.aliases, apart="  "), "  "))
         return Text.assemble(
             line, look.text(row.task, "quiet"), ("  created ", "dim"), look.ago(row.created_at)
         )

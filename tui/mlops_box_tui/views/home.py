@@ -12,10 +12,9 @@ from textual.containers import Grid, Vertical
 from textual.events import Click
 from textual.widgets import Static
 
-from mlops_box.errors import BoxError
 from mlops_box.operations.views import Pulse, Query, read_pulse
 from mlops_box_tui.look import Look, number
-from mlops_box_tui.reader import Seen
+from mlops_box_tui.looking import Looking
 from mlops_box_tui.views.run_state import run_state
 from mlops_box_tui.widgets.setback import setback_line
 from mlops_box_tui.widgets.told import Told
@@ -55,7 +54,7 @@ class Panel(Told, can_focus=True):
         self.action_open()
 
 
-class HomeView(Vertical):
+class HomeView(Looking, Vertical):
     """Pulses."""
 
     NAME = "home"
@@ -70,7 +69,6 @@ class HomeView(Vertical):
         super().__init__()
         self.question = Query()
         self.pulse: Pulse | None = None
-        self._seen: Seen | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="welcome", markup=False)
@@ -97,16 +95,9 @@ class HomeView(Vertical):
 
     @work(exclusive=True, group="poll-view")
     async def _poll(self, force: bool) -> None:
-        try:
-            fetched = await self.app.reader.ask("pulse", None if force else self._seen, read_pulse)
-        except BoxError as error:
-            # What could not be read is read again, even when nothing changed meanwhile.
-            self._seen = None
-            self.app.report_read(error)
-            return
-        self.app.report_read(None)
-        if fetched is not None:
-            self.pulse, self._seen = fetched.value, fetched.seen
+        pulse = await self.look("pulse", read_pulse, force=force)
+        if pulse is not None:
+            self.pulse = pulse
             self.redraw()
 
     def serving_changed(self) -> None:

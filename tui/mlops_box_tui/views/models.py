@@ -158,7 +158,7 @@ class VersionsView(ListView[VersionRow]):
         name = f"v{row.number}" if self.question.scope else row.ref
         state = look.state(row.setback.state if row.setback else row.state)
         return (
-            look.text(name, "accent"), state, aliases(row, look), look.text(metric),
+            look.text(name, "accent"), state, look.aliases(row.aliases), look.text(metric),
             gates(row, look), look.text(format_size(row.size_bytes) if row.size_bytes is not None else "?"),
             look.when(row.created_at), look.text(row.created_by, "quiet"), look.text(row.run_id, "quiet"),
         )  # fmt: skip
@@ -183,15 +183,6 @@ class VersionsView(ListView[VersionRow]):
     def rival(self) -> str | None:
         row = self.row
         return None if row is None or "champion" in row.aliases else f"{row.model}@champion"
-
-
-def aliases(row: VersionRow, look: Look) -> Text:
-    """Its names; what serves stands out."""
-    if not row.aliases:
-        return look.text(None, "quiet")
-    return Text(" ").join(
-        look.text(alias, "good" if alias == "champion" else "accent") for alias in row.aliases
-    )
 
 
 def gates(row: VersionRow, look: Look) -> Text:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from typing import Any
 
 from textual.drivers.web_driver import WebDriver
 
-from mlops_box_tui.terminal import LOOK_EVERY_S, is_gone
+from mlops_box_tui.terminal import HangUp, is_gone
 
 
 class BrowserDriver(WebDriver):
@@ -18,7 +17,7 @@ class BrowserDriver(WebDriver):
     def __init__(self, app: Any, **options: Any):
         super().__init__(app, **options)
         write = self._write
-        self._looking: asyncio.TimerHandle | None = None
+        self._watch = HangUp(_server_is_gone, self._app.exit)
 
         def lenient(data: bytes) -> int:
             # What nobody reads any more is dropped; the look that follows ends the screen.
@@ -30,15 +29,12 @@ class BrowserDriver(WebDriver):
 
     def start_application_mode(self) -> None:
         super().start_application_mode()
-        self._look()
+        self._watch.start()
 
     def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
+        self._watch.stop()
         super().close()
 
-    def _look(self) -> None:
-        if sys.__stdin__ is None or is_gone(sys.__stdin__.fileno()):
-            self._app.exit()
-        else:
-            self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+
+def _server_is_gone() -> bool:
+    return sys.__stdin__ is None or is_gone(sys.__stdin__.fileno())

@@ -23,9 +23,9 @@ from textual_serve.app_service import AppService
 from textual_serve.server import Server
 
 from mlops_box.errors import BusyError, UsageError
+from mlops_box.operations.prefect_env import LOOPBACK
 from mlops_box_tui.web.door import Door
 
-LOOPBACK = "127.0.0.1"
 # Each is a process of about 60 MB: enough for a person and colleagues, and a bound for a page that reloads itself.
 MAX_SESSIONS = 8
 # An app that has not ended by then, after being asked to, is killed.
