@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import acted_box
 import pytest
 import seeded_box
 from driver import Driver
@@ -23,6 +24,12 @@ Open = Callable[..., AbstractAsyncContextManager[tuple[BoxApp, Driver]]]
 def seeded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seeded once; tests that write take a copy (``home``)."""
     return seeded_box.seed(tmp_path_factory.mktemp("seeded") / "box")
+
+
+@pytest.fixture(scope="session")
+def acted_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A box with a real training, made once; tests take a copy."""
+    return acted_box.seed(tmp_path_factory.mktemp("acted") / "box")
 
 
 @pytest.fixture

@@ -31,11 +31,6 @@ from mlops_box.runs import process_owner
 HOSTILE = "[bold red]x[/] [@click=app.quit]z[/] \x1b]0;owned\x07"
 
 
-@pytest.fixture(scope="module")
-def acted_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return acted_box.seed(tmp_path_factory.mktemp("acted") / "box")
-
-
 @pytest.fixture
 def home(acted_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The box of the environment: the commands shown need not name it."""

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import acted_box
 import pytest
 import seeded_box
 from hypothesis import given
@@ -26,11 +25,6 @@ from mlops_box.errors import NotFoundError, UsageError
 from mlops_box.home import Home
 
 ALERTS = tuple(f"01manyalert{number:02}000000000" for number in range(12))
-
-
-@pytest.fixture(scope="module")
-def acted_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return acted_box.seed(tmp_path_factory.mktemp("acted") / "box")
 
 
 @pytest.fixture

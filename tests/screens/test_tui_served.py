@@ -294,15 +294,10 @@ async def test_asking_by_hand_is_refused_where_nothing_may_act(open_app: Any, ho
         assert any("--readonly" in note.message for note in app._notifications)
 
 
-@pytest.fixture(scope="module")
-def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return acted_box.seed(tmp_path_factory.mktemp("trained") / "box")
-
-
 async def test_a_row_asked_by_hand_is_answered_whole_and_stands_in_the_tail(
-    open_app: Any, trained_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_app: Any, acted_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = acted_box.copy(trained_home, tmp_path / "asked")
+    home = acted_box.copy(acted_home, tmp_path / "asked")
     monkeypatch.setenv("MLOPS_BOX_HOME", str(home))
     async with open_app(home) as (app, driver):
         app.push_screen(ServedScreen("houses@1"))
@@ -332,9 +327,9 @@ async def test_a_row_asked_by_hand_is_answered_whole_and_stands_in_the_tail(
 
 
 async def test_a_row_that_breaks_the_contract_is_told_with_its_rule_and_logs_nothing(
-    open_app: Any, trained_home: Path, tmp_path: Path
+    open_app: Any, acted_home: Path, tmp_path: Path
 ) -> None:
-    home = acted_box.copy(trained_home, tmp_path / "asked")
+    home = acted_box.copy(acted_home, tmp_path / "asked")
     async with open_app(home) as (app, driver):
         app.push_screen(VersionScreen("houses@1"))
         await driver.settle()
